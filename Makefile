@@ -1,0 +1,54 @@
+# Everything sets itself up: `make demo`, `make test`. `make` alone lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint unit integration acceptance bench setup format clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) …" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . >&2
+	@touch $@
+
+setup: $(STAMP) ## virtual environment with everything in it
+
+demo: $(STAMP) ## server + 15 robots + git push + rollback, on this machine (ARGS="--once --json")
+	@$(BIN)/python -m lekiwi_deploy.testing.demo $(ARGS)
+
+lint: $(STAMP) ## formatting, style, types, import contracts, what must not be committed
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python tests/repository_rules.py
+
+unit: $(STAMP) ## fast tests without I/O
+	@$(BIN)/pytest tests/unit tests/scenarios
+
+integration: $(STAMP) ## one real engine each
+	@$(BIN)/pytest tests/integration
+
+acceptance: $(STAMP) ## real server, agents, git, CLI
+	@$(BIN)/pytest tests/acceptance
+
+test: lint ## everything that CI runs
+	@$(BIN)/pytest tests
+
+bench: $(STAMP) ## the figures, as a table and JSON
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+format: $(STAMP) ## let ruff format and fix
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## forget the virtual environment and the demo
+	rm -rf $(VENV) .demo

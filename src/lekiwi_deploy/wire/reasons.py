@@ -1,0 +1,133 @@
+"""Why something waits or failed: typed, ordered, shown by `list`, `status`, `why` and the push."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class Offline(msgspec.Struct, frozen=True, tag="offline", tag_field="reason"):
+    """The robot has no link; it converges when it returns."""
+
+    since: datetime | None
+
+
+class NeverJoined(msgspec.Struct, frozen=True, tag="never_joined", tag_field="reason"):
+    """Added, but no machine used its join line yet."""
+
+
+class Pinned(msgspec.Struct, frozen=True, tag="pinned", tag_field="reason"):
+    """A person took this robot back by hand; ends with `lekiwi robots resume`."""
+
+    deployment: str
+    by: str
+    since: datetime
+
+
+class Quarantined(msgspec.Struct, frozen=True, tag="quarantined", tag_field="reason"):
+    """This release failed on this robot and is not tried again."""
+
+    deployment: str
+    why: str
+
+
+class NotBuiltFor(msgspec.Struct, frozen=True, tag="not_built_for", tag_field="reason"):
+    """The release has nothing for the robot's platform."""
+
+    platform: str
+
+
+class Frozen(msgspec.Struct, frozen=True, tag="frozen", tag_field="reason"):
+    """Automatic deployment of the environment is frozen until `lekiwi unfreeze`."""
+
+    environment: str
+    by: str
+    since: datetime
+    why: str
+
+
+class Fetching(msgspec.Struct, frozen=True, tag="fetching", tag_field="reason"):
+    """Content is on its way. Bytes as sent over the wire; `total` None while unknown."""
+
+    done: int
+    total: int | None
+
+
+class Starting(msgspec.Struct, frozen=True, tag="starting", tag_field="reason"):
+    """Switched; these services have not passed their checks yet."""
+
+    services: tuple[str, ...]
+
+
+class DiskFull(msgspec.Struct, frozen=True, tag="disk_full", tag_field="reason"):
+    """Not enough room to stage the release. Sizes in bytes."""
+
+    needed: int
+    free: int
+
+
+class Retrying(msgspec.Struct, frozen=True, tag="retrying", tag_field="reason"):
+    """A passing fault; the next try is at `at`."""
+
+    why: str
+    at: datetime
+
+
+class ClonedKey(msgspec.Struct, frozen=True, tag="cloned_key", tag_field="reason"):
+    """Two machines use this robot's key at once; both are refused until it is removed and joined again."""
+
+    since: datetime
+
+
+Reason = (
+    Offline
+    | NeverJoined
+    | Pinned
+    | Quarantined
+    | NotBuiltFor
+    | Frozen
+    | Fetching
+    | Starting
+    | DiskFull
+    | Retrying
+    | ClonedKey
+)
+
+
+def _size(count: int) -> str:
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} B"
+
+
+def sentence(reason: Reason) -> str:
+    """One line for a person, without times relative to now (the reader adds those)."""
+    match reason:
+        case Offline(since):
+            return (
+                "offline; applies on return"
+                if since is None
+                else f"offline since {since:%d %b %H:%M}; applies on return"
+            )
+        case NeverJoined():
+            return "added, but its join line was not used yet"
+        case Pinned(deployment, by, _):
+            return f"pinned to {deployment} by {by}; lekiwi robots resume ends it"
+        case Quarantined(deployment, why):
+            return f"{deployment} failed here and is not tried again: {why}"
+        case NotBuiltFor(platform):
+            return f"not built for {platform}; deploy again to include it"
+        case Frozen(environment, by, _, why):
+            return f"{environment} is frozen by {by} ({why}); lekiwi unfreeze ends it"
+        case Fetching(done, total):
+            return f"fetching {_size(done)}" + (f" of {_size(total)}" if total is not None else "")
+        case Starting(services):
+            return f"waiting for {', '.join(services)} to become healthy"
+        case DiskFull(needed, free):
+            return f"disk full: needs {_size(needed)}, {_size(free)} free"
+        case Retrying(why, at):
+            return f"{why}; next try {at:%H:%M:%S}"
+        case ClonedKey():
+            return "two machines use this robot's key: remove it and join it again"
