@@ -1,0 +1,1 @@
+"""The base: owns the motors."""

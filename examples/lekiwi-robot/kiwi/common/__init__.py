@@ -1,0 +1,1 @@
+"""What the base and those who drive it must agree on."""
