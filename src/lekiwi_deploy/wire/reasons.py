@@ -47,6 +47,12 @@ class Frozen(msgspec.Struct, frozen=True, tag="frozen", tag_field="reason"):
     why: str
 
 
+class Asked(msgspec.Struct, frozen=True, tag="asked", tag_field="reason"):
+    """The robot was told what is wanted and has not answered yet."""
+
+    at: datetime
+
+
 class Fetching(msgspec.Struct, frozen=True, tag="fetching", tag_field="reason"):
     """Content is on its way. Bytes as sent over the wire; `total` None while unknown."""
 
@@ -87,6 +93,7 @@ Reason = (
     | Quarantined
     | NotBuiltFor
     | Frozen
+    | Asked
     | Fetching
     | Starting
     | DiskFull
@@ -121,6 +128,8 @@ def sentence(reason: Reason) -> str:
             return f"not built for {platform}; deploy again to include it"
         case Frozen(environment, by, _, why):
             return f"{environment} is frozen by {by} ({why}); lekiwi unfreeze ends it"
+        case Asked(at):
+            return f"asked at {at:%H:%M:%S}, no answer yet"
         case Fetching(done, total):
             return f"fetching {_size(done)}" + (f" of {_size(total)}" if total is not None else "")
         case Starting(services):

@@ -124,13 +124,16 @@ CREATE TABLE robots (
     -- desired state: what is wanted of it
     desired      text,                          -- deployment id
     generation   bigint NOT NULL DEFAULT 0,
-    by_hand      boolean NOT NULL DEFAULT false,
+    by_hand      boolean NOT NULL DEFAULT false, -- pinned here by a person: only deployments made later move it
+    pinned_by    text,
+    pinned_at    timestamptz,
     force        boolean NOT NULL DEFAULT false,
     resume       boolean NOT NULL DEFAULT false,
     -- link
     session      text,                          -- id of the live link, NULL when offline
     session_replica text,
     boot_id      text,
+    previous_boots text[] NOT NULL DEFAULT '{}', -- boot ids seen before this one: a machine never goes back to an earlier one
     cloned_at    timestamptz,                   -- two live links with different boot ids were seen
     last_seen_at timestamptz,
     acked_events bigint NOT NULL DEFAULT 0,
