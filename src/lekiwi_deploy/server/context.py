@@ -1,0 +1,37 @@
+"""What every loop and handler is given: engines, clock, randomness and who this server is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from lekiwi_deploy.server.auth import Authenticator
+from lekiwi_deploy.server.config import Config
+from lekiwi_deploy.server.engines.objects import ObjectStore
+from lekiwi_deploy.server.nudges import Nudges
+from lekiwi_deploy.server.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Made once in `main`; shared by everything in the process.
+
+    `now` gives an aware time (UTC), `random(n)` n bytes from the system. `server_id` lasts as long as the database and is the
+    audience of robots' tokens; `epoch` is the database's. `replica` names this process for as long as it lives
+    (`rep_` + 8 base-62 characters): use it in claims and sessions; when it is gone its claims are void. `ticket_key`: HMAC key of
+    content tickets (see `server.tickets`). `hook_secret`: what git's hooks prove themselves with, new in each process.
+    """
+
+    config: Config
+    database: Database
+    objects: ObjectStore
+    nudges: Nudges
+    auth: Authenticator
+    now: Callable[[], datetime]
+    random: Callable[[int], bytes]
+    server_id: str
+    epoch: int
+    replica: str
+    ticket_key: bytes
+    hook_secret: str

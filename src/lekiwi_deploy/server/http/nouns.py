@@ -1,0 +1,21 @@
+"""All handlers of the API, one module per noun."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_NOUNS = (
+    "health", "server", "tokens", "projects", "uploads", "content",
+    "deployments", "robots", "rollouts", "rollback", "logs", "activity", "join",
+)  # fmt: skip
+
+
+def _handlers() -> list[Any]:
+    found: list[Any] = []
+    for noun in _NOUNS:
+        found.extend(importlib.import_module(f"lekiwi_deploy.server.http.{noun}").handlers)
+    return found
+
+
+HANDLERS = _handlers()
