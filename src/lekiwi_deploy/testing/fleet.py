@@ -1,0 +1,74 @@
+"""A server and its robots, ended together whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from lekiwi_deploy.testing.person import Person
+from lekiwi_deploy.testing.programs import HERE, Installation
+from lekiwi_deploy.testing.robot import LocalRobot
+from lekiwi_deploy.testing.server import LocalServer
+
+
+class LocalFleet:
+    """Everything lives below `folder`: `server/`, `robots/<name>/`, `people/<name>/`."""
+
+    def __init__(self, folder: Path, *, options: tuple[str, ...] = (), at: Installation = HERE) -> None:
+        self.folder = folder
+        self.server = LocalServer(folder / "server", options=options, at=at)
+        self.robots: list[LocalRobot] = []
+        self._at = at
+
+    def __enter__(self) -> LocalFleet:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def person(self, name: str = "anna", token: str | None = None) -> Person:
+        """Somebody with that token (None: the owner's)."""
+        return Person(
+            self.folder / "people" / name,
+            self.server.url,
+            self.server.owner_token() if token is None else token,
+            at=self._at,
+        )
+
+    def robot(self, name: str, *, port_offset: int = 0) -> LocalRobot:
+        """One more robot; it is not joined or started yet."""
+        robot = LocalRobot(name, self.folder / "robots" / name, port_offset=port_offset, at=self._at)
+        self.robots.append(robot)
+        return robot
+
+    def end(self) -> None:
+        """Agents first, so that none waits for a server that has gone."""
+        with contextlib.ExitStack() as everything:
+            everything.callback(self.server.end)
+            for robot in self.robots:
+                everything.callback(robot.end)
+
+
+def free_ports(first: int, count: int, *, span: int = 1) -> Iterator[int]:
+    """`count` offsets, `span` apart, so that `first` + offset … is free on this machine now."""
+    offset = 0
+    for _ in range(count):
+        while not all(_is_free(first + offset + step) for step in range(span)):
+            offset += span
+        yield offset
+        offset += span
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
