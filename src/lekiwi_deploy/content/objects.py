@@ -1,0 +1,233 @@
+"""A robot's store of file contents: plain read-only files named by digest, hard-linked into slots.
+
+Keyed by digest *and* executable bit, because hard links share the mode. What lies under its final name is complete, verified
+and on disk: new objects are written below `incoming/`, and `commit` flushes them all before any gets its name.
+"""
+
+# Plain strings and `os` calls: there are thousands of them in one switch, and Path objects would double their cost.
+# ruff: noqa: PTH
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from blake3 import blake3
+
+from lekiwi_deploy.content.digests import hash_open_file
+from lekiwi_deploy.content.durable import make_durable
+from lekiwi_deploy.errors import Failed, NotFound
+from lekiwi_deploy.wire.ids import ObjectDigest, is_digest
+from lekiwi_deploy.wire.manifest import FileEntry, FileKind
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class CorruptObject(Failed):
+    """Content that is not what its digest says. `details["digest"]` names it."""
+
+    def __init__(self, digest: ObjectDigest, what: str) -> None:
+        super().__init__(f"object {digest[:12]}… {what}", details={"digest": digest})
+        self.digest = digest
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What `remove_unreferenced` gave back to the disk, unless slots still link it."""
+
+    objects: int
+    bytes: int
+
+
+class ObjectFolder:
+    """The store below `path`, which one process at a time writes to. Disk errors come out as `OSError`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._root = str(path)
+        self._incoming = path / "incoming"
+        self._staged: dict[str, str] = {}  # name -> path of the temporary file
+        self._count = 0
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        for left in self._incoming.iterdir():  # of a process that died
+            left.unlink()
+
+    def path_of(self, digest: ObjectDigest, *, executable: bool = False) -> str:
+        """Where the object is, if it is there."""
+        return f"{self._root}/{_name(digest, executable)}"
+
+    def has(self, entry: FileEntry) -> bool:
+        """Whether the content of `entry` is there with its kind and size, or staged."""
+        executable = entry.kind is FileKind.EXECUTABLE
+        try:
+            return (
+                os.stat(self.path_of(entry.digest, executable=executable), follow_symlinks=False).st_size == entry.size
+            )
+        except FileNotFoundError:
+            return _name(entry.digest, executable) in self._staged
+
+    def missing(self, entries: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
+        """One entry for each object (digest and executable bit) that is not there, in the order given."""
+        wanted: dict[tuple[str, bool], FileEntry] = {}
+        for entry in entries:
+            wanted.setdefault((entry.digest, entry.kind is FileKind.EXECUTABLE), entry)
+        return tuple(entry for entry in wanted.values() if not self.has(entry))
+
+    def read(self, digest: ObjectDigest, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes of an object (not verified), whichever its executable bit is. Raises `NotFound`."""
+        for executable in (False, True):
+            try:
+                fd = os.open(self.path_of(digest, executable=executable), _READ)
+            except FileNotFoundError:
+                continue
+            with os.fdopen(fd, "rb") as file:
+                file.seek(offset)
+                return file.read(-1 if length is None else length)
+        raise NotFound(f"object {digest[:12]}… is not here", details={"digest": digest})
+
+    def write(self, digest: ObjectDigest, size: int) -> ObjectWriter:
+        """A writer for a new object of `size` bytes; it is staged by `finish`."""
+        if not is_digest(digest):
+            raise ValueError(digest)
+        self._count += 1
+        return ObjectWriter(self, digest, size, f"{self._incoming}/{os.getpid()}-{self._count}")
+
+    def add(self, digest: ObjectDigest, data: bytes, *, executable: bool = False) -> None:
+        """Stage a whole object. Raises `CorruptObject` when `data` does not have the digest."""
+        writer = self.write(digest, len(data))
+        try:
+            writer.write(data)
+            writer.finish(plain=not executable, executable=executable)
+        finally:
+            writer.close()
+
+    def commit(self) -> int:
+        """Make all staged objects part of the store, durably; how many. After an `OSError` nothing of them is."""
+        staged, self._staged = self._staged, {}
+        if not staged:
+            return 0
+        try:
+            make_durable(list(staged.values()), within=self.path)
+        except OSError:
+            for temporary in staged.values():
+                Path(temporary).unlink(missing_ok=True)
+            raise
+        folders = {self._root}
+        for name, temporary in staged.items():
+            target = f"{self._root}/{name}"
+            try:
+                os.rename(temporary, target)
+            except FileNotFoundError:
+                os.mkdir(os.path.dirname(target))
+                os.rename(temporary, target)
+            folders.add(os.path.dirname(target))
+        make_durable(folders, within=self.path)
+        return len(staged)
+
+    def drop_staged(self) -> None:
+        """Forget what was not committed."""
+        staged, self._staged = self._staged, {}
+        for temporary in staged.values():
+            Path(temporary).unlink(missing_ok=True)
+
+    def verify(self, digest: ObjectDigest, *, executable: bool = False) -> bool:
+        """Whether the object is there and its content has its digest, read from disk."""
+        try:
+            fd = os.open(self.path_of(digest, executable=executable), _READ)
+        except FileNotFoundError:
+            return False
+        try:
+            return hash_open_file(fd)[0] == digest
+        finally:
+            os.close(fd)
+
+    def discard(self, digest: ObjectDigest) -> None:
+        """Remove an object, both forms of it (a corrupt one, so that it is fetched again). Slots keep their links."""
+        for executable in (False, True):
+            Path(self.path_of(digest, executable=executable)).unlink(missing_ok=True)
+
+    def remove_unreferenced(self, keep: Collection[ObjectDigest]) -> Removed:
+        """Remove every committed object whose digest is not in `keep`."""
+        kept = keep if isinstance(keep, (set, frozenset)) else frozenset(keep)
+        objects = freed = 0
+        for digest, path in self._all():
+            if digest not in kept:
+                freed += os.stat(path, follow_symlinks=False).st_size
+                os.unlink(path)
+                objects += 1
+        return Removed(objects, freed)
+
+    def _all(self) -> Iterator[tuple[str, str]]:
+        for shard in os.scandir(self._root):
+            if len(shard.name) == 2 and shard.is_dir(follow_symlinks=False):
+                for item in os.scandir(shard.path):
+                    yield shard.name + item.name[:62], item.path
+
+    def _stage(self, digest: ObjectDigest, executable: bool, temporary: str) -> None:
+        os.chmod(temporary, 0o555 if executable else 0o444)
+        self._staged[_name(digest, executable)] = temporary
+
+
+class ObjectWriter:
+    """One object on its way into an `ObjectFolder`: hashed while written, refused when longer than announced."""
+
+    def __init__(self, folder: ObjectFolder, digest: ObjectDigest, size: int, temporary: str) -> None:
+        self.digest = digest
+        self.size = size
+        self._folder = folder
+        self._temporary: str | None = temporary
+        self._fd = os.open(temporary, _CREATE, 0o600)
+        self._hasher = blake3()
+        self.written = 0
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises `CorruptObject` as soon as there is more than announced."""
+        self.written += len(data)
+        if self.written > self.size:
+            raise CorruptObject(self.digest, f"has more than the {self.size} bytes announced")
+        self._hasher.update(data)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def finish(self, *, plain: bool, executable: bool) -> None:
+        """Verify and stage it in the forms wanted. Raises `CorruptObject`."""
+        temporary = self._temporary
+        assert temporary is not None and (plain or executable)
+        if self.written != self.size:
+            raise CorruptObject(self.digest, f"has {self.written} bytes instead of {self.size}")
+        if self._hasher.hexdigest() != self.digest:
+            raise CorruptObject(self.digest, "does not have the content that its digest says")
+        if plain and executable:
+            self._copy(temporary + "x")
+            self._folder._stage(self.digest, True, temporary + "x")
+        self._folder._stage(self.digest, not plain, temporary)
+        self._temporary = None
+
+    def close(self) -> None:
+        """Give up what was not finished. May be called twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._temporary is not None:
+            Path(self._temporary).unlink(missing_ok=True)
+            self._temporary = None
+
+    def _copy(self, target: str) -> None:
+        assert self._temporary is not None
+        source = os.open(self._temporary, _READ)
+        copy = os.open(target, _CREATE, 0o600)
+        try:
+            while chunk := os.read(source, 1 << 20):
+                view = memoryview(chunk)
+                while view:
+                    view = view[os.write(copy, view) :]
+        finally:
+            os.close(source)
+            os.close(copy)
+
+
+def _name(digest: ObjectDigest, executable: bool) -> str:
+    return f"{digest[:2]}/{digest[2:]}.x" if executable else f"{digest[:2]}/{digest[2:]}"
