@@ -5,7 +5,7 @@ and on disk: new objects are written below `incoming/`, and `commit` flushes the
 """
 
 # Plain strings and `os` calls: there are thousands of them in one switch, and Path objects would double their cost.
-# ruff: noqa: PTH
+# ruff: noqa: PTH101, PTH102, PTH104, PTH108, PTH116, PTH120
 from __future__ import annotations
 
 import os
