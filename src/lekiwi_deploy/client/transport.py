@@ -155,9 +155,9 @@ class Transport:
         """How long to wait after failed try number `attempt`, from 1: full jitter below 0.3, 0.6, 1.2 … 10 s."""
         return self._jitter() * min(_LONGEST_WAIT_S, 0.3 * 2.0 ** min(attempt - 1, 16))
 
-    def pause(self, attempt: int) -> None:
-        """Waits `pause_s(attempt)`."""
-        self._sleep(self.pause_s(attempt))
+    def pause(self, seconds: float) -> None:
+        """Waits, on the clock that this transport was made with."""
+        self._sleep(seconds)
 
     def decoded_line(self, line: bytes, kind: type[T], path: str) -> T:
         """One line of a stream as a `kind`. A line may be an error that came up after the stream had begun."""

@@ -1,0 +1,150 @@
+"""A method for every route of the API. What each takes and gives stands in `wire.api`; what all raise, in `transport`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lekiwi_deploy.client.address import path
+from lekiwi_deploy.client.transport import Query, Transport
+from lekiwi_deploy.wire.api import (
+    Audit,
+    Deployment,
+    DeploymentDetail,
+    Deployments,
+    Environment,
+    FreezeRequest,
+    Identity,
+    Joined,
+    JoinRequest,
+    NewDeployment,
+    NewProject,
+    NewRobot,
+    NewToken,
+    NewUpload,
+    Project,
+    Resolution,
+    Robot,
+    RobotJoin,
+    RobotPatch,
+    Robots,
+    RollbackAnswer,
+    RollbackRequest,
+    Rollout,
+    ServerInfo,
+    TokenInfo,
+    Upload,
+)
+from lekiwi_deploy.wire.manifest import FileEntry
+
+
+class Api:
+    """The server's nouns. Names and ids may come straight from a person: each is escaped into its path."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+
+    # -- the server and who asks
+
+    def server(self) -> ServerInfo:
+        """Needs no token."""
+        return self.transport.call("GET", "/api/server", ServerInfo)
+
+    def whoami(self) -> Identity:
+        return self.transport.call("GET", "/api/whoami", Identity)
+
+    def tokens(self) -> tuple[TokenInfo, ...]:
+        return self.transport.call("GET", "/api/tokens", tuple[TokenInfo, ...])
+
+    def create_token(self, token: NewToken) -> TokenInfo:
+        """The only answer with `secret` in it."""
+        return self.transport.call("POST", "/api/tokens", TokenInfo, body=token)
+
+    def revoke_token(self, token: str) -> None:
+        self.transport.exchange("DELETE", path("api", "tokens", token))
+
+    def join(self, request: JoinRequest) -> Joined:
+        """From a robot; needs no token but the one in the request."""
+        return self.transport.call("POST", "/api/join", Joined, body=request)
+
+    # -- projects and environments
+
+    def projects(self) -> tuple[Project, ...]:
+        return self.transport.call("GET", "/api/projects", tuple[Project, ...])
+
+    def project(self, project: str) -> Project:
+        return self.transport.call("GET", path("api", "projects", project), Project)
+
+    def create_project(self, name: str) -> Project:
+        return self.transport.call("POST", "/api/projects", Project, body=NewProject(name))
+
+    def freeze(self, project: str, environment: str, reason: str = "") -> Environment:
+        where = path("api", "projects", project, "environments", environment, "freeze")
+        return self.transport.call("POST", where, Environment, body=FreezeRequest(reason))
+
+    def unfreeze(self, project: str, environment: str, reason: str = "") -> Environment:
+        where = path("api", "projects", project, "environments", environment, "unfreeze")
+        return self.transport.call("POST", where, Environment, body=FreezeRequest(reason))
+
+    def activity(self, project: str, *, limit: int | None = None) -> tuple[Audit, ...]:
+        where = path("api", "projects", project, "activity")
+        return self.transport.call("GET", where, tuple[Audit, ...], query={"limit": limit})
+
+    # -- deployments and rollouts
+
+    def deployments(self, project: str, query: Query | None = None) -> Deployments:
+        """`query`: environment, status, since, limit, cursor."""
+        return self.transport.call("GET", path("api", "projects", project, "deployments"), Deployments, query=query)
+
+    def deploy(self, project: str, deployment: NewDeployment) -> Deployment:
+        return self.transport.call("POST", path("api", "projects", project, "deployments"), Deployment, body=deployment)
+
+    def deployment(self, deployment: str) -> DeploymentDetail:
+        """By id or by a unique prefix of one."""
+        return self.transport.call("GET", path("api", "deployments", deployment), DeploymentDetail)
+
+    def cancel(self, deployment: str) -> Deployment:
+        return self.transport.call("POST", path("api", "deployments", deployment, "cancel"), Deployment)
+
+    def manifest(self, deployment: str) -> bytes:
+        """The stored bytes, whose SHA-256 is the deployment's digest."""
+        return self.transport.exchange("GET", path("api", "deployments", deployment, "manifest")).data
+
+    def rollout(self, rollout: str) -> Rollout:
+        return self.transport.call("GET", path("api", "rollouts", rollout), Rollout)
+
+    def resolve(self, project: str, selector: str, *, environment: str | None, utc_offset_min: int) -> Resolution:
+        """What `selector` means in an environment; naive times in it are `utc_offset_min` minutes ahead of UTC."""
+        query: Query = {"selector": selector, "environment": environment, "utc_offset_min": utc_offset_min}
+        return self.transport.call("GET", path("api", "projects", project, "resolve"), Resolution, query=query)
+
+    def rollback(self, project: str, request: RollbackRequest) -> RollbackAnswer:
+        return self.transport.call("POST", path("api", "projects", project, "rollback"), RollbackAnswer, body=request)
+
+    def create_upload(self, project: str, files: tuple[FileEntry, ...]) -> Upload:
+        """Tells which objects of `files` are missing; see `uploads`."""
+        return self.transport.call("POST", path("api", "projects", project, "uploads"), Upload, body=NewUpload(files))
+
+    # -- robots
+
+    def robots(self, *, project: str | None = None, environment: str | None = None) -> Robots:
+        return self.transport.call("GET", "/api/robots", Robots, query={"project": project, "environment": environment})
+
+    def robot(self, robot: str) -> Robot:
+        return self.transport.call("GET", path("api", "robots", robot), Robot)
+
+    def label_robot(self, robot: str, labels: Mapping[str, str | None]) -> Robot:
+        """Sets labels; None removes one."""
+        return self.transport.call("PATCH", path("api", "robots", robot), Robot, body=RobotPatch(labels=labels))
+
+    def remove_robot(self, robot: str) -> None:
+        self.transport.exchange("DELETE", path("api", "robots", robot))
+
+    def add_robot(self, project: str, robot: NewRobot) -> RobotJoin:
+        return self.transport.call("POST", path("api", "projects", project, "robots"), RobotJoin, body=robot)
+
+    def new_join_token(self, robot: str) -> RobotJoin:
+        """Another join line for a robot that was added already."""
+        return self.transport.call("POST", path("api", "robots", robot, "join-token"), RobotJoin)
+
+    def resume_robot(self, robot: str) -> Robot:
+        return self.transport.call("POST", path("api", "robots", robot, "resume"), Robot)
