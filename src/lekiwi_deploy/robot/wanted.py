@@ -1,0 +1,95 @@
+"""What the robot is to run: the server's newest desired state, or the pin that a person set on it.
+
+Older generations are refused. What a desired state *does* (lift a pin, lift a quarantine) it does once, when its generation is
+new: it is sent again on every connect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from lekiwi_deploy.robot.ledger import Ledger, SlotRecord, with_event, with_slot
+from lekiwi_deploy.robot.slots import Released, SlotState
+from lekiwi_deploy.wire.ids import DeploymentId
+from lekiwi_deploy.wire.link import Desired, Pin
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`taken` false: refused, `ledger` unchanged. `why` says what it did or why it was refused; empty: nothing worth telling."""
+
+    ledger: Ledger
+    taken: bool
+    why: str = ""
+    new: bool = False
+
+
+def accept(ledger: Ledger, desired: Desired, now: datetime) -> Answer:
+    """What becomes of `desired`."""
+    known, told = (ledger.epoch, ledger.generation), (desired.epoch, desired.generation)
+    if told < known:
+        return Answer(ledger, False, f"epoch {told[0]} generation {told[1]} is older than {known[0]}/{known[1]}")
+    if told == known and ledger.desired is not None:
+        ticket = desired.ticket or ledger.desired.ticket
+        same = msgspec.structs.replace(ledger.desired, ticket=ticket, policy=desired.policy)
+        return Answer(msgspec.structs.replace(ledger, desired=same), True)
+    ref = desired.deployment
+    why = ""
+    pin: Pin | None = ledger.pin
+    over = ledger.pin_over
+    if ref is not None:
+        record = ledger.slots.get(ref.id)
+        ledger = with_slot(ledger, SlotRecord(ref=ref) if record is None else msgspec.structs.replace(record, ref=ref))
+        if desired.force and ledger.slots[ref.id].state is SlotState.QUARANTINED:
+            ledger = with_event(ledger, ref.id, Released())
+            why = f"the quarantine of {ref.id} was lifted"
+    if pin is not None and desired.resume:
+        why = f"the pin to {pin.deployment} was lifted by hand"
+        pin = None
+    elif desired.by_hand and not desired.resume and ref is not None:
+        pin, why = Pin(deployment=ref.id, by="lekiwi rollback --robot", at=now), f"pinned to {ref.id} by hand"
+        over = ref.created_at
+    elif pin is not None and ref is not None and ref.created_at > max(pin.at, over or pin.at):
+        why = f"{ref.id} was created after the pin to {pin.deployment}, which ends"
+        pin = None
+    return Answer(
+        msgspec.structs.replace(
+            ledger,
+            epoch=desired.epoch,
+            generation=desired.generation,
+            desired=desired,
+            pin=pin,
+            pin_over=over if pin is not None else None,
+        ),
+        True,
+        why,
+        new=True,
+    )
+
+
+def target(ledger: Ledger) -> DeploymentId | None:
+    """What is to run now; None: nothing was said, keep what runs."""
+    if ledger.pin is not None:
+        return ledger.pin.deployment
+    if ledger.desired is not None and ledger.desired.deployment is not None:
+        return ledger.desired.deployment.id
+    return None
+
+
+def pinned(ledger: Ledger, pin: Pin) -> Ledger:
+    """A person on the robot wants `pin.deployment`, which the ledger knows."""
+    desired = ledger.desired.deployment if ledger.desired is not None else None
+    return msgspec.structs.replace(ledger, pin=pin, pin_over=desired.created_at if desired is not None else None)
+
+
+def resumed(ledger: Ledger) -> Ledger:
+    """The pin ends; the desired deployment is followed again."""
+    return msgspec.structs.replace(ledger, pin=None, pin_over=None)
+
+
+def joined_anew(ledger: Ledger) -> Ledger:
+    """The robot belongs to another server or environment now: what runs stays, what was wanted is forgotten."""
+    return msgspec.structs.replace(ledger, epoch=0, generation=0, desired=None, pin=None, pin_over=None, outcome=None)
