@@ -117,7 +117,9 @@ class Authenticator:
         if found.revoked_at is not None:
             raise Unauthenticated(f"the token {found.name!r} was revoked", next=("lekiwi login",))
         if found.expires_at is not None and found.expires_at <= now:
-            raise Unauthenticated(f"the token {found.name!r} expired on {found.expires_at:%Y-%m-%d}", next=("lekiwi login",))
+            raise Unauthenticated(
+                f"the token {found.name!r} expired on {found.expires_at:%Y-%m-%d}", next=("lekiwi login",)
+            )
         identity = Identity(name=found.name, role=found.role, token=found.id, expires_at=found.expires_at)
         until = now + REMEMBERED if found.expires_at is None else min(now + REMEMBERED, found.expires_at)
         if len(self._known) >= 10_000:

@@ -140,7 +140,9 @@ class Database:
                 yield transaction
                 if transaction.hints:
                     payloads = [f"{topic} {id} {self._replica}" for topic, id in transaction.hints]
-                    await connection.execute("SELECT pg_notify(%s, hint) FROM unnest(%s) AS hint", (CHANNEL, payloads))
+                    await connection.execute(
+                        "SELECT pg_notify(%s, hint) FROM unnest(%s::text[]) AS hint", (CHANNEL, payloads)
+                    )
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise Unavailable(f"the database did not answer: {_one_line(error)}") from error
         except psycopg.DataError as error:

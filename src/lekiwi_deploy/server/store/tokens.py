@@ -34,7 +34,9 @@ async def listed(tx: Transaction) -> list[TokenInfo]:
 async def revoke(tx: Transaction, id: str, now: datetime) -> TokenInfo | None:
     """The token, revoked from `now` on (or from when it was before); None: there is none. Hints `revoked`."""
     found = await tx.row(
-        f"UPDATE tokens SET revoked_at = coalesce(revoked_at, %s) WHERE id = %s RETURNING {_COLUMNS}", (now, id), TokenInfo
+        f"UPDATE tokens SET revoked_at = coalesce(revoked_at, %s) WHERE id = %s RETURNING {_COLUMNS}",
+        (now, id),
+        TokenInfo,
     )
     if found is not None:
         await tx.notify("revoked", id)

@@ -1,0 +1,113 @@
+"""Real engines for integration tests: one PostgreSQL for the whole run, a fresh migrated database for each test.
+
+Tests and fixtures may be coroutines (anyio runs them on asyncio).
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from lekiwi_deploy.server.auth import Authenticator
+from lekiwi_deploy.server.config import Config
+from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.engines.folder import FolderStore
+from lekiwi_deploy.server.engines.postgres import EmbeddedPostgres
+from lekiwi_deploy.server.nudges import Nudges
+from lekiwi_deploy.server.store.database import Database
+from lekiwi_deploy.server.store.installation import read_or_make
+from lekiwi_deploy.server.store.migrate import migrate
+from lekiwi_deploy.server.store.partitions import make_days
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def _open_folder() -> Path:
+    """A short path that PostgreSQL's own account may pass through (pytest's tmp_path is closed to others)."""
+    folder = Path(tempfile.mkdtemp(prefix="lekiwi-test-"))
+    folder.chmod(0o711)
+    return folder
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """An empty DIR for a whole server."""
+    folder = _open_folder()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The run's PostgreSQL, with a migrated template database."""
+    folder = _open_folder()
+    engine = EmbeddedPostgres(folder, settings={"fsync": "off", "max_connections": "100"})
+    url = engine.start()
+    try:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE template_lekiwi")
+        template = url.replace("/postgres?", "/template_lekiwi?")
+        migrate(template)
+        with psycopg.connect(template) as connection:
+            connection.execute("SELECT 1")
+        yield url
+    finally:
+        engine.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> Iterator[str]:
+    """A fresh migrated database, dropped after the test."""
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template_lekiwi")  # type: ignore[call-overload]
+        yield postgres_url.replace("/postgres?", f"/{name}?")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+
+
+@pytest.fixture
+async def nudges() -> Nudges:
+    return Nudges()
+
+
+@pytest.fixture
+async def database(database_url: str, nudges: Nudges) -> AsyncIterator[Database]:
+    """The fresh database, opened; hints reach `nudges` after each commit. Log partitions exist for yesterday till tomorrow."""
+    opened = Database(database_url, replica="rep_test0000", on_hint=nudges.local)
+    await opened.open()
+    async with opened.transaction() as tx:
+        await make_days(tx, datetime.now(UTC).date() - timedelta(days=1), 3)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def context(database: Database, nudges: Nudges, tmp_path: Path) -> Context:
+    """A whole context over the fresh database and a folder as object store."""
+    async with database.transaction() as tx:
+        installation = await read_or_make(tx, secrets.token_bytes)
+    return Context(
+        config=Config(data=tmp_path, url="http://127.0.0.1:1", local_url="http://127.0.0.1:1"),
+        database=database,
+        objects=FolderStore(tmp_path / "objects"),
+        nudges=nudges,
+        auth=Authenticator(database, nudges, lambda: datetime.now(UTC)),
+        now=lambda: datetime.now(UTC),
+        random=secrets.token_bytes,
+        server_id=installation.id,
+        epoch=installation.epoch,
+        replica="rep_test0000",
+        ticket_key=installation.ticket_key,
+        hook_secret="secret-of-a-test",
+    )
