@@ -47,6 +47,12 @@ class Frozen(msgspec.Struct, frozen=True, tag="frozen", tag_field="reason"):
     why: str
 
 
+class Halted(msgspec.Struct, frozen=True, tag="halted", tag_field="reason"):
+    """The release failed on `failed` robots and was good on none: nobody else is asked to take it."""
+
+    failed: int
+
+
 class Asked(msgspec.Struct, frozen=True, tag="asked", tag_field="reason"):
     """The robot was told what is wanted and has not answered yet."""
 
@@ -93,6 +99,7 @@ Reason = (
     | Quarantined
     | NotBuiltFor
     | Frozen
+    | Halted
     | Asked
     | Fetching
     | Starting
@@ -128,6 +135,8 @@ def sentence(reason: Reason) -> str:
             return f"not built for {platform}; deploy again to include it"
         case Frozen(environment, by, _, why):
             return f"{environment} is frozen by {by} ({why}); lekiwi unfreeze ends it"
+        case Halted(failed):
+            return f"halted: it failed on {failed} robot{'s' if failed != 1 else ''} and was good on none"
         case Asked(at):
             return f"asked at {at:%H:%M:%S}, no answer yet"
         case Fetching(done, total):
