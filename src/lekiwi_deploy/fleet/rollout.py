@@ -1,0 +1,267 @@
+"""The plan of a rollout: who moves now, who does not and why, what has become of each robot, and the verdict.
+
+Level-triggered: the same robots give the same plan, in any order and as often as it is asked. A robot counts as confirmed
+only when it reports, under the generation that it was given or a newer one, that the wanted digest runs and is healthy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from lekiwi_deploy.fleet.verdict import Verdict, judge
+from lekiwi_deploy.wire.api import RobotStatus
+from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest, RobotId
+from lekiwi_deploy.wire.link import Outcome, Phase, Report, Result, ServiceState
+from lekiwi_deploy.wire.platforms import Platform, best_key
+from lekiwi_deploy.wire.reasons import (
+    Asked,
+    ClonedKey,
+    Fetching,
+    Halted,
+    NeverJoined,
+    NotBuiltFor,
+    Offline,
+    Pinned,
+    Quarantined,
+    Reason,
+    Starting,
+)
+
+GRACE = timedelta(seconds=20)
+"""How long a robot that lost its link counts as on its way back: links flap, and servers restart."""
+
+CONFIRMED = frozenset({RobotStatus.HEALTHY, RobotStatus.GOOD})
+FINAL = frozenset({RobotStatus.GOOD, RobotStatus.ROLLED_BACK, RobotStatus.FAILED, RobotStatus.SUPERSEDED})
+"""What nothing but a new assignment changes."""
+
+_UNDER_WAY: Mapping[Phase, RobotStatus] = {
+    Phase.FETCHING: RobotStatus.FETCHING,
+    Phase.STAGED: RobotStatus.SWITCHING,
+    Phase.SWITCHING: RobotStatus.SWITCHING,
+    Phase.STARTING: RobotStatus.SWITCHING,
+    Phase.TRIAL: RobotStatus.SWITCHING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a rollout is about. `kind`: deploy, rollback or robot; `platforms`: keys that the manifest has content for (empty:
+    runs anywhere); `created_at`: of the deployment; `epoch`: the server's."""
+
+    deployment: DeploymentId
+    digest: ManifestDigest
+    created_at: datetime
+    kind: str
+    epoch: int
+    force: bool = False
+    platforms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One robot of the rollout. `status`, `outcome`, `waiting`: as recorded; `generation`: its newest desired state; `assigned`: the generation
+    that this rollout gave it (None: not yet), at `assigned_at`; `pin`: by a person on the server."""
+
+    id: RobotId
+    status: RobotStatus = RobotStatus.PENDING
+    joined: bool = True
+    online: bool = True
+    last_seen_at: datetime | None = None
+    platform: Platform | None = None
+    cloned_at: datetime | None = None
+    pin: Pinned | None = None
+    generation: int = 0
+    assigned: int | None = None
+    assigned_at: datetime | None = None
+    report: Report | None = None
+    outcome: Outcome | None = None
+    waiting: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a robot stands now. `waiting`: why it is not there yet, in order; never empty for one that is neither settled nor assigned.
+    `reachable`: an answer may come any moment, so the verdict waits for it; `to_blame`: it counts as failed."""
+
+    status: RobotStatus
+    waiting: tuple[Reason, ...] = ()
+    outcome: Outcome | None = None
+    reachable: bool = False
+    to_blame: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`assign`: who is given the deployment now, in order; `standings`: of every robot; `changed`: those whose standing differs
+    from what is recorded, `moved` those whose status does; `waiting`: the reasons of all that wait."""
+
+    verdict: Verdict
+    assign: tuple[RobotId, ...]
+    standings: Mapping[RobotId, Standing]
+    changed: tuple[RobotId, ...]
+    moved: tuple[RobotId, ...]
+    waiting: Mapping[RobotId, tuple[Reason, ...]]
+
+
+def plan(target: Target, robots: Iterable[Seen], now: datetime) -> Plan:
+    """What to do about `target` now. All robots at once: whatever does not hold a robot back lets it move."""
+    standings: dict[RobotId, Standing] = {}
+    movable: list[Seen] = []
+    by_id = {robot.id: robot for robot in sorted(robots, key=lambda robot: robot.id)}
+    for robot in by_id.values():
+        if robot.assigned is not None or robot.status in FINAL:
+            standings[robot.id] = _assigned(target, robot, now)
+        elif held := holding_back(target, robot):
+            standings[robot.id] = held
+        else:
+            standings[robot.id] = _asked(robot, now)
+            movable.append(robot)
+    verdict = _verdict(standings)
+    if verdict.failing and movable:
+        halted = Standing(RobotStatus.PENDING, (Halted(verdict.failed),))
+        standings.update((robot.id, halted) for robot in movable)
+        movable, verdict = [], _verdict(standings)
+    return Plan(
+        verdict=verdict,
+        assign=tuple(robot.id for robot in sorted(movable, key=_order)),
+        standings=standings,
+        changed=tuple(id for id, one in standings.items() if _differs(by_id[id], one)),
+        moved=tuple(id for id, one in standings.items() if by_id[id].status is not one.status),
+        waiting={id: one.waiting for id, one in standings.items() if one.waiting},
+    )
+
+
+def _verdict(standings: Mapping[RobotId, Standing]) -> Verdict:
+    return judge(
+        confirmed=sum(one.status in CONFIRMED for one in standings.values()),
+        rolled_back=sum(one.status is RobotStatus.ROLLED_BACK for one in standings.values()),
+        failed=sum(one.status is RobotStatus.FAILED for one in standings.values()),
+        barred=sum(one.status is RobotStatus.HELD and one.to_blame for one in standings.values()),
+        under_way=sum(one.reachable for one in standings.values()),
+        total=len(standings),
+    )
+
+
+def holding_back(target: Target, robot: Seen) -> Standing | None:
+    """Why `robot` may not be given the deployment, or None when it may."""
+    if robot.cloned_at is not None:
+        return Standing(RobotStatus.PENDING, (ClonedKey(robot.cloned_at),))
+    if not robot.joined:
+        return Standing(RobotStatus.PENDING, (NeverJoined(),))
+    if robot.pin is not None and target.kind != "robot":
+        released = target.kind == "deploy" and target.created_at > robot.pin.since
+        if not released:
+            return Standing(RobotStatus.HELD, (robot.pin,))
+    if robot.report is not None and target.deployment in robot.report.quarantined and not target.force:
+        why = Quarantined(target.deployment, "it failed its checks on this robot")
+        return Standing(RobotStatus.HELD, (why,), to_blame=True)
+    if target.platforms and robot.platform is not None and best_key(target.platforms, robot.platform) is None:
+        return Standing(RobotStatus.HELD, (NotBuiltFor(robot.platform.key),), to_blame=True)
+    return None
+
+
+def _asked(robot: Seen, now: datetime) -> Standing:
+    if robot.online or _may_return(robot, now):
+        return Standing(RobotStatus.ASSIGNED, (Asked(now),), reachable=True)
+    return Standing(RobotStatus.PENDING, (Offline(robot.last_seen_at),))
+
+
+def _assigned(target: Target, robot: Seen, now: datetime) -> Standing:
+    if robot.status in FINAL:
+        if robot.status is RobotStatus.GOOD and (pin := _taken_back(target, robot)):
+            return Standing(RobotStatus.HELD, (pin,), robot.outcome)
+        blame = robot.status in (RobotStatus.ROLLED_BACK, RobotStatus.FAILED)
+        return Standing(robot.status, (), robot.outcome, to_blame=blame)
+    if robot.cloned_at is not None:
+        return Standing(RobotStatus.PENDING, (ClonedKey(robot.cloned_at),), robot.outcome)
+    if pin := _taken_back(target, robot):
+        return Standing(RobotStatus.HELD, (pin,), robot.outcome)
+    if _moved_on(robot):
+        return Standing(RobotStatus.SUPERSEDED, (), robot.outcome)
+    observed = _observed(target, robot)
+    if observed is not None:
+        settled = _settled(target, robot, observed)
+        if settled is not None:
+            return settled
+    if robot.status is RobotStatus.HEALTHY:
+        return Standing(RobotStatus.HEALTHY, (), robot.outcome)
+    if not robot.online:
+        if _may_return(robot, now):
+            return Standing(robot.status, (Offline(robot.last_seen_at),), robot.outcome, reachable=True)
+        return Standing(RobotStatus.PENDING, (Offline(robot.last_seen_at),), robot.outcome)
+    return _under_way(robot, observed, now)
+
+
+def _moved_on(robot: Seen) -> bool:
+    """Whether something newer than this rollout gave the robot another desired state."""
+    return robot.assigned is not None and robot.generation > robot.assigned
+
+
+def _taken_back(target: Target, robot: Seen) -> Pinned | None:
+    """The pin by which a person took the robot to something else after this rollout had reached it."""
+    if _moved_on(robot):
+        return robot.pin
+    report = _observed(target, robot)
+    if report is None or report.pin is None:
+        return None
+    if report.running is not None and report.running.digest == target.digest:
+        return None
+    return Pinned(report.pin.deployment, report.pin.by, report.pin.at)
+
+
+def _observed(target: Target, robot: Seen) -> Report | None:
+    """The robot's report, if it was made knowing what this rollout wants."""
+    report = robot.report
+    if report is None or robot.assigned is None or report.epoch != target.epoch:
+        return None
+    return report if report.generation >= robot.assigned else None
+
+
+def _settled(target: Target, robot: Seen, report: Report) -> Standing | None:
+    assert robot.assigned is not None
+    outcome = report.outcome
+    if outcome is None or outcome.deployment != target.deployment or outcome.generation < robot.assigned:
+        outcome = None
+    if outcome is not None and outcome.result is Result.ROLLED_BACK:
+        return Standing(RobotStatus.ROLLED_BACK, (), outcome, to_blame=True)
+    if outcome is not None and outcome.result is Result.FAILED:
+        return Standing(RobotStatus.FAILED, (), outcome, to_blame=True)
+    running = report.running
+    runs_it = running is not None and running.digest == target.digest
+    if running is not None and runs_it and running.healthy:
+        status = RobotStatus.GOOD if running.good else RobotStatus.HEALTHY
+        return Standing(status, (), outcome or robot.outcome)
+    if target.deployment in report.quarantined and not runs_it and report.phase is Phase.IDLE:
+        why = outcome.why if outcome is not None and outcome.why else "it failed its checks on this robot"
+        return Standing(RobotStatus.HELD, (Quarantined(target.deployment, why),), robot.outcome, to_blame=True)
+    return None
+
+
+def _under_way(robot: Seen, observed: Report | None, now: datetime) -> Standing:
+    """An answer is expected: say what it is doing, in its own words where it gave any."""
+    if observed is None:
+        return Standing(RobotStatus.ASSIGNED, (Asked(robot.assigned_at or now),), robot.outcome, reachable=True)
+    status = _UNDER_WAY.get(observed.phase, RobotStatus.ASSIGNED)
+    not_ready = tuple(one.name for one in observed.services if one.state is not ServiceState.READY)
+    waiting: tuple[Reason, ...] = observed.waiting
+    if not waiting and status is RobotStatus.FETCHING:
+        waiting = (Fetching(0, None),)
+    elif not waiting and not_ready:
+        waiting = (Starting(not_ready),)
+    return Standing(status, waiting or (Asked(robot.assigned_at or now),), robot.outcome, reachable=True)
+
+
+def _may_return(robot: Seen, now: datetime) -> bool:
+    return robot.last_seen_at is not None and now - robot.last_seen_at < GRACE
+
+
+def _order(robot: Seen) -> tuple[bool, str]:
+    """Unhealthy robots first: a broken live version never blocks its own fix."""
+    well = robot.report is not None and robot.report.running is not None and robot.report.running.healthy
+    return well, robot.id
+
+
+def _differs(robot: Seen, now: Standing) -> bool:
+    return robot.status is not now.status or robot.outcome != now.outcome or robot.waiting != now.waiting

@@ -1,0 +1,43 @@
+"""What a rollout has come to, from how many of its robots stand where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lekiwi_deploy.wire.api import RolloutStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`live`, `failed`, `pending` (offline, pinned: they hold nothing up) and `under_way` add up to `total` robots."""
+
+    status: RolloutStatus
+    live: int
+    pending: int
+    failed: int
+    under_way: int
+    total: int
+
+    @property
+    def failing(self) -> bool:
+        """Nobody took it and somebody failed: nobody else is asked to."""
+        return self.live == 0 and self.failed > 0
+
+
+def judge(*, confirmed: int, rolled_back: int, failed: int, barred: int, under_way: int, total: int) -> Verdict:
+    """The verdict: rolling while an answer is still expected; then done when nothing failed, partial when some confirmed and
+    some did not get it. None confirmed: rolled_back when those that tried run what they ran before, else failed.
+    `barred`: robots that could not even try (quarantined there, not built for them)."""
+    blamed = rolled_back + failed + barred
+    if under_way:
+        status = RolloutStatus.ROLLING
+    elif not blamed:
+        status = RolloutStatus.DONE
+    elif confirmed:
+        status = RolloutStatus.PARTIAL
+    elif rolled_back and not failed:
+        status = RolloutStatus.ROLLED_BACK
+    else:
+        status = RolloutStatus.FAILED
+    pending = total - confirmed - blamed - under_way
+    return Verdict(status=status, live=confirmed, pending=pending, failed=blamed, under_way=under_way, total=total)
