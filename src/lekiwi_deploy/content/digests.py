@@ -9,6 +9,8 @@ from blake3 import blake3
 from lekiwi_deploy.wire.ids import ObjectDigest
 
 _CHUNK = 1 << 20
+EMPTY = ObjectDigest(blake3(b"").hexdigest())
+"""The digest of nothing. Empty files are made where they are wanted, never stored or sent."""
 
 
 def object_digest(data: bytes | memoryview) -> ObjectDigest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
+from lekiwi_deploy.content.digests import EMPTY
 from lekiwi_deploy.content.paths import BadEntry, check_path
 from lekiwi_deploy.errors import TooLarge
 from lekiwi_deploy.wire.ids import is_digest
@@ -43,6 +44,8 @@ def check_entries(entries: Iterable[FileEntry]) -> None:
             raise BadEntry(path, f"its size is {entry.size} bytes, between 0 and {limit} are allowed")
         if not is_digest(entry.digest):
             raise BadEntry(path, "its digest is not 64 lower-case hex characters")
+        if (entry.size == 0) != (entry.digest == EMPTY):
+            raise BadEntry(path, f"its size is {entry.size} bytes, which its digest contradicts")
         total += entry.size
     if total > MAX_TOTAL:
         raise TooLarge(f"the deployment has {total} bytes, {MAX_TOTAL} are allowed")
