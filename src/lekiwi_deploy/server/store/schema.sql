@@ -9,6 +9,12 @@ CREATE TABLE server (
     created_at   timestamptz NOT NULL DEFAULT now()
 );
 
+CREATE TABLE replicas (                         -- server processes that are alive; claims and sessions of others are void
+    id           text PRIMARY KEY,
+    started_at   timestamptz NOT NULL,
+    seen_at      timestamptz NOT NULL
+);
+
 CREATE TABLE tokens (
     id           text PRIMARY KEY,              -- tok_ + 8 base-62, safe to show
     digest       bytea NOT NULL UNIQUE,         -- SHA-256 of the secret
@@ -272,10 +278,10 @@ CREATE TABLE audit (
 );
 
 CREATE TABLE idempotency (                      -- answers of POSTs, kept a day
-    key          text PRIMARY KEY,
+    key          text PRIMARY KEY,              -- SHA-256 of asker and Idempotency-Key
     actor        text NOT NULL,
     request      text NOT NULL,                 -- digest of method, path and body: another body under the same key is a conflict
-    status       integer,
-    answer       bytea,
+    claimed_by   text NOT NULL,                 -- replica that is at it while there is no answer
+    answer       bytea,                         -- sealed with a key that only who asks again can derive, since it may hold a secret
     created_at   timestamptz NOT NULL DEFAULT now()
 );
