@@ -1,0 +1,57 @@
+"""What a project wants: what its lekiwi.yaml says, or what was detected. Plain values; times in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lekiwi_deploy.wire.manifest import HealthCheck
+
+Json = None | bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """A build or test command. `run`: argument list; `shown`: as the user wrote it."""
+
+    run: tuple[str, ...]
+    shown: str
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """A service as written. `files`: globs of what it is made of; empty: everything that no other service claims."""
+
+    name: str
+    run: tuple[str, ...]
+    port: int | None = None
+    exclusive: str | None = None
+    files: tuple[str, ...] = ()
+    health: tuple[HealthCheck, ...] = ()
+    env: tuple[str, ...] = ()
+    stop_grace_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentSpec:
+    """An environment as written. `policy` holds the keys that were given, but not `branch`."""
+
+    name: str
+    branch: str | None
+    policy: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSpec:
+    """The whole of lekiwi.yaml."""
+
+    build: CommandSpec | None = None
+    test: CommandSpec | None = None
+    services: tuple[ServiceSpec, ...] = ()
+    environments: tuple[EnvironmentSpec, ...] = field(default=())
+
+
+def shell(command: str) -> tuple[str, ...]:
+    """The argument list that runs `command` as a shell line."""
+    return ("/bin/sh", "-c", command)
