@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -73,6 +74,18 @@ class LocalRobot:
         """Start the agent; does not wait for its link."""
         self._program = Program(
             [self._at.agent, "run", "--root", str(self.root)], environment=self.environment, output=self.output
+        )
+
+    def start_elsewhere(self, boot_id: str) -> None:
+        """Start the agent as on another machine: its kernel's boot id reads `boot_id` (Linux, in a mount namespace of its own)."""
+        file = self.root.with_name(f"{self.root.name}.boot_id")
+        file.write_text(boot_id + "\n")
+        script = 'mount --bind "$1" /proc/sys/kernel/random/boot_id && shift && exec "$@"'
+        namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+        self._program = Program(
+            [*namespace, "sh", "-c", script, "sh", str(file), self._at.agent, "run", "--root", str(self.root)],
+            environment=self.environment,
+            output=self.output,
         )
 
     def kill(self) -> None:
