@@ -164,6 +164,7 @@ CREATE TABLE rollouts (
     status       text NOT NULL DEFAULT 'rolling',
     by_whom      text NOT NULL,
     reason       text NOT NULL DEFAULT '',
+    force        boolean NOT NULL DEFAULT false, -- also where it is quarantined
     created_at   timestamptz NOT NULL DEFAULT now(),
     finished_at  timestamptz,
     previous     text,
