@@ -204,7 +204,7 @@ def _taken_back(target: Target, robot: Seen) -> Pinned | None:
     if _moved_on(robot):
         return robot.pin
     report = _observed(target, robot)
-    if report is None or report.pin is None:
+    if report is None or report.pin is None or report.pin.deployment == target.deployment:
         return None
     if report.running is not None and report.running.digest == target.digest:
         return None
