@@ -1,0 +1,53 @@
+"""Every verb: where it is, what it does in a line, under which heading. Help needs nothing else, so it imports nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Entry:
+    """`attribute` of the module `verbs.<module>` is the command."""
+
+    section: str
+    module: str
+    attribute: str
+    help: str
+    hidden: bool = False
+
+
+_START, _SHIP, _LOOK, _FLEET, _SETUP = "Start", "Ship", "Look", "Fleet and people", "This program"
+
+VERBS: Mapping[str, Entry] = MappingProxyType(
+    {
+        "login": Entry(_START, "login", "login", "Log in to a server with a token."),
+        "init": Entry(_START, "init", "init", "Write a lekiwi.yaml that fits this folder."),
+        "link": Entry(_START, "link", "link", "Link this folder to a project, and git to the server."),
+        "deploy": Entry(_SHIP, "deploy", "deploy", "Deploy this folder, or a branch, tag or commit."),
+        "rollback": Entry(_SHIP, "rollback", "rollback", "Go back: to the last good one, a version, a time."),
+        "cancel": Entry(_SHIP, "cancel", "cancel", "Stop a build or a rollout."),
+        "freeze": Entry(_SHIP, "freeze", "freeze", "Stop pushes from going live by themselves."),
+        "unfreeze": Entry(_SHIP, "freeze", "unfreeze", "Let pushes go live again."),
+        "status": Entry(_LOOK, "status", "status", "What is live where, and what waits for what."),
+        "list": Entry(_LOOK, "listing", "listing", "Recent deployments."),
+        "ls": Entry(_LOOK, "listing", "listing", "Recent deployments.", hidden=True),
+        "inspect": Entry(_LOOK, "inspect", "inspect", "One deployment: what it is, how it fares."),
+        "logs": Entry(_LOOK, "logs", "logs", "What the robots' services write, and what builds wrote."),
+        "activity": Entry(_LOOK, "activity", "activity", "Who changed what."),
+        "open": Entry(_LOOK, "open", "open_", "Open the server in a browser."),
+        "robots": Entry(_FLEET, "robots", "robots", "Add, list, label and remove robots."),
+        "projects": Entry(_FLEET, "projects", "projects", "The projects on the server."),
+        "tokens": Entry(_FLEET, "tokens", "tokens", "Make, list and revoke tokens."),
+        "server": Entry(_FLEET, "server", "server", "Run a server on this machine."),
+        "whoami": Entry(_SETUP, "whoami", "whoami", "Who you are to the server."),
+        "logout": Entry(_SETUP, "logout", "logout", "Forget the token."),
+        "unlink": Entry(_SETUP, "unlink", "unlink", "Undo `lekiwi link`."),
+        "doctor": Entry(_SETUP, "doctor", "doctor", "Check that everything here fits together."),
+        "completion": Entry(_SETUP, "completion", "completion", "Print a shell's completion script."),
+        "version": Entry(_SETUP, "version", "version", "Print the version."),
+        "api": Entry(_SETUP, "api", "api", "Send one request to the server's API."),
+        "git-credential": Entry(_SETUP, "git_credential", "git_credential", "Answer git's question for a token.", True),
+    }
+)

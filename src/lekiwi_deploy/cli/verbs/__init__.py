@@ -1,0 +1,1 @@
+"""One file per verb, imported only when it is used (see `catalog`)."""
