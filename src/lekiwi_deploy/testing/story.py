@@ -48,28 +48,25 @@ class Story:
 
     def tell(self, *, rollbacks: int) -> Figures:
         """From nothing to a fleet that runs the second push. Raises when a step does not hold."""
-        self._start()
+        self.start()
         show("\n$ git push lekiwi main")
-        first, first_s = self._push(HEADING)
-        bases = self._pids("base")
-        page = self._repository.folder / PAGE
-        self._repository.commit("Say hello again", {str(PAGE): page.read_text().replace(HEADING, NEW_HEADING)})
+        first, first_s = self.push(HEADING)
+        bases = self.pids("base")
+        self.change_page(HEADING, NEW_HEADING)
         show(f"\n(changed one line of {PAGE})\n$ git push lekiwi main")
-        second, second_s = self._push(NEW_HEADING)
-        assert self._pids("base") == bases, "the base was restarted although only the page changed"
+        second, second_s = self.push(NEW_HEADING)
+        assert self.pids("base") == bases, "the base was restarted although only the page changed"
         show("\n$ lekiwi rollback")
         back = self._person.run(self._person.at.lekiwi, "rollback", folder=self._repository.folder, live=True).ok()
         show(back.out.rstrip())
         self._confirmed(first.deployment.id, HEADING)
-        times = [self._rollback((second if turn % 2 == 0 else first).deployment) for turn in range(rollbacks)]
+        times = [self.roll_back((second if turn % 2 == 0 else first).deployment) for turn in range(rollbacks)]
         if rollbacks % 2 == 0:
-            self._rollback(second.deployment)
+            self.roll_back(second.deployment)
         self._lekiwi("unfreeze").ok()
         self._confirmed(second.deployment.id, NEW_HEADING)
         show(f"\nStarting the same {self._count} web processes by hand, to compare …")
-        bare = bare_start_ms(
-            [how_started(pid) for pid in self._pids("web").values()], first_port=WEB_PORT + 100, path="/health"
-        )
+        bare = self.bare_start()
         assert second.rollout is not None
         outcomes = [robot.outcome for robot in second.rollout.robots if robot.outcome]
         return Figures(
@@ -81,6 +78,11 @@ class Story:
             rollback_max_ms=round(max(times), 1),
             bare_start_ms=round(bare, 1),
         )
+
+    def bare_start(self) -> float:
+        """Milliseconds that the robots' web processes take to start by hand, out of the slots, all at once."""
+        web = [how_started(pid) for pid in self.pids("web").values()]
+        return bare_start_ms(web, first_port=WEB_PORT + 100, path="/health")
 
     def what_next(self) -> str:
         """Commands to try while the fleet runs."""
@@ -101,7 +103,8 @@ The fleet is running: {self._fleet.server.url}   In another terminal:
 Ctrl-C stops everything.
 """
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Server, linked checkout and robots; all are online when it returns."""
         show(f"Starting the server and {self._count} robots below {self._fleet.folder} …")
         self._fleet.server.start()
         self._person = person = self._fleet.person()
@@ -134,17 +137,25 @@ Ctrl-C stops everything.
         robots: Robots = self._lekiwi("robots", "list", "--json").ok().json(Robots)
         return sum(robot.online for robot in robots.robots) == self._count
 
-    def _push(self, heading: str) -> tuple[DeploymentDetail, float]:
+    def change_page(self, old: str, new: str) -> None:
+        """Commit the page of the web service with one line changed."""
+        page = self._repository.folder / PAGE
+        assert old in page.read_text(), f"{PAGE} has no line {old}"
+        self._repository.commit("Another heading", {str(PAGE): page.read_text().replace(old, new)})
+
+    def push(self, heading: str) -> tuple[DeploymentDetail, float]:
+        """`git push`, shown live; what was deployed, and seconds from its start to the last robot's confirmation."""
         pushed = self._person.git(
             "push", "lekiwi", "main", folder=self._repository.folder, within_s=300, live=True
         ).ok()
         listed: Deployments = self._lekiwi("list", "--json").ok().json(Deployments)
         detail = self._confirmed(listed.deployments[0].id, heading)
-        return detail, _last_confirmed(detail) - pushed.began_at
+        return detail, last_confirmed(detail) - pushed.began_at
 
-    def _rollback(self, to: Deployment) -> float:
+    def roll_back(self, to: Deployment) -> float:
+        """`lekiwi rollback --to=…`; milliseconds from its start to the last robot's confirmation."""
         ran = self._lekiwi("rollback", f"--to={to.id}").ok()
-        ms = 1000 * (_last_confirmed(self._confirmed(to.id)) - ran.began_at)
+        ms = 1000 * (last_confirmed(self._confirmed(to.id)) - ran.began_at)
         show(f"$ lekiwi rollback --to={to.id}   {self._count} robots back in {ms:.0f} ms")
         return ms
 
@@ -165,7 +176,8 @@ Ctrl-C stops everything.
             page = robot.get(WEB_PORT)
             assert f"<h1>{words} ·" in page, f"the page of {robot.name} does not say {words!r}: {page[:200]!r}"
 
-    def _pids(self, service: str) -> dict[str, int]:
+    def pids(self, service: str) -> dict[str, int]:
+        """The process of that service on each robot, as the server knows it."""
         robots: Robots = self._lekiwi("robots", "list", "--json").ok().json(Robots)
         found = {robot.name: part.pid for robot in robots.robots for part in robot.services if part.name == service}
         pids = {name: pid for name, pid in found.items() if pid is not None}
@@ -173,7 +185,8 @@ Ctrl-C stops everything.
         return {str(name): pid for name, pid in pids.items()}
 
 
-def _last_confirmed(detail: DeploymentDetail) -> float:
+def last_confirmed(detail: DeploymentDetail) -> float:
+    """When the last robot's confirmation was stored, in seconds since the epoch."""
     assert detail.rollout is not None
     times = [robot.confirmed_at for robot in detail.rollout.robots if robot.confirmed_at is not None]
     return max(times).timestamp()

@@ -1,0 +1,1 @@
+"""What we promise in figures, measured: `make bench`, or `python -m benchmarks --help`."""

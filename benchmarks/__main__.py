@@ -1,0 +1,48 @@
+"""All figures, as a table on stderr and JSON on stdout: `make bench`, `make bench ARGS="--clone ~/src/some-robotics-repository"`.
+
+Each stands beside a baseline that was measured in the same run; compare ratios, not the milliseconds of different machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks import agent_figures, fleet_figures
+from benchmarks.figure import Figure, as_json, table
+
+GROUPS = ("fleet", "agent", "content")
+
+
+def main() -> int:
+    """Measure what was asked for; 1 when a target was missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", choices=GROUPS, action="append", help="only this group (repeatable)")
+    parser.add_argument("--rollbacks", type=int, default=100, metavar="N")
+    parser.add_argument("--pushes", type=int, default=10, metavar="N")
+    parser.add_argument(
+        "--clone",
+        type=Path,
+        metavar="DIR",
+        help="a git clone whose last 20 commits are moved; without it no content figures",
+    )
+    parser.add_argument("--example", type=Path, default=Path("examples/lekiwi-robot"), metavar="FOLDER")
+    wishes = parser.parse_args()
+    groups = wishes.only or GROUPS
+    figures: list[Figure] = []
+    if "agent" in groups:
+        figures += agent_figures.measure()
+    if "content" in groups and wishes.clone is not None:
+        from benchmarks import content_figures
+
+        figures += content_figures.measure(wishes.clone)
+    if "fleet" in groups:
+        figures += fleet_figures.measure(wishes.rollbacks, wishes.pushes, wishes.example)
+    print(table(figures), file=sys.stderr)
+    print(as_json(figures).decode())
+    return 1 if any(figure.met is False for figure in figures) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
