@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from lekiwi_deploy.server.store.database import Transaction
-from lekiwi_deploy.wire.encoding import encode
+from lekiwi_deploy.server.store.json_text import json_text
 from lekiwi_deploy.wire.progress import Body, Progress
 
 _APPEND = """
@@ -42,7 +42,7 @@ async def append(tx: Transaction, stream: str, bodies: Sequence[Body], now: date
             "count": len(bodies),
             "close": close,
             "now": now,
-            "bodies": encode(list(bodies)).replace(rb"\u0000", rb"\ufffd").decode(),
+            "bodies": json_text(list(bodies)),
         },
     )
     await tx.notify("progress", stream)

@@ -1,0 +1,177 @@
+"""What the conductor reads of rollouts and writes back: one step of one rollout is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+import msgspec
+
+from lekiwi_deploy.server.store.database import Transaction
+from lekiwi_deploy.server.store.deployments import DeploymentMetadata
+from lekiwi_deploy.server.store.json_text import json_text
+from lekiwi_deploy.server.store.projects import Policy
+from lekiwi_deploy.server.store.rollouts import RolloutRow
+from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest, RobotId, RolloutId
+from lekiwi_deploy.wire.link import Outcome, Report
+from lekiwi_deploy.wire.platforms import Platform
+from lekiwi_deploy.wire.reasons import Reason
+
+
+class OpenRollout(RolloutRow, frozen=True, kw_only=True):
+    """A rollout with all that its plan needs beside its robots. `active`: it is the one that its environment follows."""
+
+    digest: ManifestDigest
+    deployment_created_at: datetime
+    version: str
+    metadata: DeploymentMetadata
+    policy: Policy | None
+    epoch: int
+    active: bool
+    environments: int
+
+
+class SeenRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One robot of a rollout: what is recorded of it there, and what the robot's own row says."""
+
+    robot: RobotId
+    status: str
+    assigned: int | None
+    assigned_at: datetime | None
+    outcome: Outcome | None
+    waiting: tuple[Reason, ...]
+    joined: bool
+    online: bool
+    last_seen_at: datetime | None
+    platform: Platform | None
+    cloned_at: datetime | None
+    by_hand: bool
+    pinned_by: str | None
+    pinned_at: datetime | None
+    desired: DeploymentId | None
+    generation: int
+    report: Report | None
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What is recorded anew of a robot in a rollout."""
+
+    robot: RobotId
+    status: str
+    outcome: Outcome | None
+    waiting: tuple[Reason, ...]
+    confirmed: bool
+
+
+async def due(tx: Transaction, hints: Collection[str] | None) -> list[RolloutId]:
+    """Rollouts to look at, oldest first: open ones and those that environments follow. `hints`: only of these ids or
+    `project/environment`s; an empty collection: only open ones; None: all."""
+    return await tx.rows(
+        """
+        SELECT id FROM (
+            SELECT r.id, r.created_at, r.project || '/' || r.environment AS place, true AS open FROM rollouts r WHERE r.status = 'rolling'
+            UNION
+            SELECT r.id, r.created_at, e.project || '/' || e.name, r.status = 'rolling'
+            FROM environments e JOIN rollouts r ON r.id = e.live_rollout
+        ) AS found
+        WHERE %(hints)s::text[] IS NULL OR id = ANY(%(hints)s) OR place = ANY(%(hints)s) OR (%(hints)s = '{}' AND open)
+        ORDER BY created_at, id
+        """,
+        {"hints": None if hints is None else list(hints)},
+        RolloutId,
+    )
+
+
+async def claim(tx: Transaction, id: str) -> OpenRollout | None:
+    """The rollout, locked until the transaction ends, so that one step is taken at a time; None when it is over and not followed."""
+    return await tx.row(
+        """
+        SELECT r.*, d.package_hash AS digest, d.created_at AS deployment_created_at, d.version, d.metadata, e.policy,
+            (SELECT epoch FROM server) AS epoch, e.live_rollout IS NOT DISTINCT FROM r.id AS active,
+            (SELECT count(DISTINCT environment) FROM robots WHERE project = r.project) AS environments
+        FROM rollouts r
+        JOIN deployments d ON d.id = r.deployment
+        JOIN environments e ON (e.project, e.name) = (r.project, r.environment)
+        WHERE r.id = %s AND (r.status = 'rolling' OR e.live_rollout = r.id)
+        FOR UPDATE OF e, r
+        """,
+        (id,),
+        OpenRollout,
+    )
+
+
+async def seen(tx: Transaction, id: str) -> list[SeenRow]:
+    """All robots of a rollout."""
+    return await tx.rows(
+        """
+        SELECT rr.robot, rr.status, rr.generation AS assigned, rr.assigned_at, rr.outcome, rr.waiting,
+            r.joined_at IS NOT NULL AS joined, r.session IS NOT NULL AS online, r.last_seen_at, r.platform, r.cloned_at,
+            r.by_hand, r.pinned_by, r.pinned_at, r.desired, r.generation, r.report
+        FROM rollout_robots rr JOIN robots r ON r.name = rr.robot
+        WHERE rr.rollout = %s
+        """,
+        (id,),
+        SeenRow,
+    )
+
+
+async def assign(
+    tx: Transaction, id: str, names: Sequence[str], deployment: str, *, by_hand: str | None, force: bool, now: datetime
+) -> None:
+    """Makes `deployment` what these robots are to run, under a new generation each. `by_hand`: who pins them there."""
+    await tx.execute(
+        """
+        WITH given AS (
+            UPDATE robots SET desired = %(deployment)s, generation = generation + 1, by_hand = %(by)s::text IS NOT NULL,
+                pinned_by = %(by)s, pinned_at = CASE WHEN %(by)s::text IS NULL THEN NULL ELSE %(now)s END, force = %(force)s,
+                resume = false
+            WHERE name = ANY(%(names)s) RETURNING name, generation
+        )
+        UPDATE rollout_robots rr SET generation = given.generation, assigned_at = %(now)s
+        FROM given WHERE rr.rollout = %(id)s AND rr.robot = given.name
+        """,
+        {"id": id, "names": list(names), "deployment": deployment, "by": by_hand, "force": force, "now": now},
+    )
+    for name in names:
+        await tx.notify("desired", name)
+
+
+async def unassign(tx: Transaction, project: str, environment: str, deployment: str) -> None:
+    """Nothing is wanted any more of the robots that `deployment` was wanted of: they keep what they run."""
+    names = await tx.rows(
+        """
+        UPDATE robots SET desired = NULL, generation = generation + 1
+        WHERE project = %s AND environment = %s AND desired = %s AND NOT by_hand RETURNING name
+        """,
+        (project, environment, deployment),
+        str,
+    )
+    for name in names:
+        await tx.notify("desired", name)
+
+
+async def record(tx: Transaction, id: str, changes: Sequence[Change], now: datetime) -> None:
+    """Notes where robots of the rollout stand now."""
+    if not changes:
+        return
+    await tx.execute(
+        """
+        UPDATE rollout_robots rr SET status = now.status, outcome = NULLIF(now.outcome, 'null'::jsonb), waiting = now.waiting,
+            confirmed_at = CASE WHEN now.confirmed THEN COALESCE(rr.confirmed_at, %(now)s) ELSE rr.confirmed_at END
+        FROM jsonb_to_recordset(%(changes)s::jsonb)
+            AS now(robot text, status text, outcome jsonb, waiting jsonb, confirmed boolean)
+        WHERE rr.rollout = %(id)s AND rr.robot = now.robot
+        """,
+        {"id": id, "changes": json_text(changes), "now": now},
+    )
+
+
+async def start_over(tx: Transaction, id: str, robot: str) -> None:
+    """Makes the rollout treat this robot as one that it has not asked yet."""
+    await tx.execute(
+        """
+        UPDATE rollout_robots SET status = 'pending', generation = NULL, assigned_at = NULL, waiting = '[]'
+        WHERE rollout = %s AND robot = %s
+        """,
+        (id, robot),
+    )

@@ -1,0 +1,178 @@
+"""Rollouts and their robots as rows, and which of them an environment follows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+import msgspec
+
+from lekiwi_deploy.server.store.database import Transaction
+from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RobotId, RolloutId
+from lekiwi_deploy.wire.link import Outcome
+from lekiwi_deploy.wire.reasons import Reason
+
+
+class RolloutRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of `rollouts`."""
+
+    id: RolloutId
+    project: ProjectName
+    environment: EnvironmentName
+    deployment: DeploymentId
+    kind: str
+    status: str
+    by_whom: str
+    reason: str
+    force: bool
+    created_at: datetime
+    finished_at: datetime | None
+    previous: DeploymentId | None
+    total: int
+    live: int
+    pending: int
+    failed: int
+
+
+class LiveRow(msgspec.Struct, frozen=True):
+    """The deployment that an environment wants, and the rollout that brings it there."""
+
+    live: DeploymentId | None
+    live_rollout: RolloutId | None
+
+
+class RobotRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of `rollout_robots`, with what the robot runs."""
+
+    rollout: RolloutId
+    robot: RobotId
+    status: str
+    running: DeploymentId | None
+    outcome: Outcome | None
+    assigned_at: datetime | None
+    confirmed_at: datetime | None
+    waiting: tuple[Reason, ...]
+
+
+async def insert(
+    tx: Transaction,
+    *,
+    id: str,
+    project: str,
+    environment: str,
+    deployment: str,
+    kind: str,
+    by: str,
+    reason: str,
+    force: bool,
+    previous: str | None,
+    now: datetime,
+    key: str | None,
+) -> None:
+    """A new open rollout. `key`: makes it the only one of that key (the caller looked that there is none)."""
+    await tx.execute(
+        """
+        INSERT INTO rollouts (id, project, environment, deployment, kind, by_whom, reason, force, previous, created_at, idempotency_key)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        """,
+        (id, project, environment, deployment, kind, by, reason, force, previous, now, key),
+    )
+
+
+async def by_key(tx: Transaction, key: str) -> RolloutId | None:
+    """The rollout that was started with this key."""
+    return await tx.row("SELECT id FROM rollouts WHERE idempotency_key = %s", (key,), RolloutId)
+
+
+async def read(tx: Transaction, id: str) -> RolloutRow | None:
+    """The rollout of exactly this id."""
+    return await tx.row("SELECT * FROM rollouts WHERE id = %s", (id,), RolloutRow)
+
+
+async def read_many(tx: Transaction, ids: Collection[str]) -> list[RolloutRow]:
+    """Those of `ids` that exist."""
+    return await tx.rows("SELECT * FROM rollouts WHERE id = ANY(%s)", (list(ids),), RolloutRow)
+
+
+async def robots(tx: Transaction, id: str) -> list[RobotRow]:
+    """The robots of a rollout, by name."""
+    return await tx.rows(
+        """
+        SELECT rr.*, r.running FROM rollout_robots rr JOIN robots r ON r.name = rr.robot
+        WHERE rr.rollout = %s ORDER BY rr.robot
+        """,
+        (id,),
+        RobotRow,
+    )
+
+
+async def add_robots(
+    tx: Transaction, id: str, project: str, environment: str, names: Sequence[str] | None = None
+) -> int:
+    """Adds to the rollout all robots of the environment (`names`: only those) that it does not have yet. How many."""
+    done = await tx.execute(
+        """
+        INSERT INTO rollout_robots (rollout, robot, previous)
+        SELECT %(id)s, name, running FROM robots
+        WHERE project = %(project)s AND environment = %(environment)s AND (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
+          AND NOT EXISTS (SELECT FROM rollout_robots rr WHERE rr.rollout = %(id)s AND rr.robot = robots.name)
+        ON CONFLICT DO NOTHING
+        """,
+        {
+            "id": id,
+            "project": project,
+            "environment": environment,
+            "names": None if names is None else list(names),
+        },
+    )
+    return done.rowcount
+
+
+async def open_in(tx: Transaction, project: str, environment: str, robot: str | None = None) -> list[RolloutRow]:
+    """Open rollouts of the whole environment, or, with `robot`, open ones of that robot alone."""
+    if robot is None:
+        return await tx.rows(
+            "SELECT * FROM rollouts WHERE project = %s AND environment = %s AND status = 'rolling' AND kind <> 'robot'",
+            (project, environment),
+            RolloutRow,
+        )
+    return await tx.rows(
+        """
+        SELECT r.* FROM rollouts r JOIN rollout_robots rr ON rr.rollout = r.id AND rr.robot = %s
+        WHERE r.project = %s AND r.environment = %s AND r.status = 'rolling' AND r.kind = 'robot'
+        """,
+        (robot, project, environment),
+        RolloutRow,
+    )
+
+
+async def finish(tx: Transaction, id: str, status: str, now: datetime) -> None:
+    """Gives a rollout its verdict; the time is kept that it was first given one."""
+    await tx.execute(
+        "UPDATE rollouts SET status = %s, finished_at = COALESCE(finished_at, %s) WHERE id = %s", (status, now, id)
+    )
+
+
+async def set_counts(tx: Transaction, id: str, *, total: int, live: int, pending: int, failed: int) -> None:
+    """Notes where its robots stand."""
+    await tx.execute(
+        "UPDATE rollouts SET total = %s, live = %s, pending = %s, failed = %s WHERE id = %s",
+        (total, live, pending, failed, id),
+    )
+
+
+async def lock_environment(tx: Transaction, project: str, environment: str) -> LiveRow | None:
+    """What is live in the environment, locked until the transaction ends: whoever moves its robots does this first."""
+    return await tx.row(
+        "SELECT live, live_rollout FROM environments WHERE project = %s AND name = %s FOR UPDATE",
+        (project, environment),
+        LiveRow,
+    )
+
+
+async def set_live(tx: Transaction, project: str, environment: str, live: str | None, rollout: str | None) -> None:
+    """What robots of the environment are to run from now on, and the rollout that sees to it."""
+    await tx.execute(
+        "UPDATE environments SET live = %s, live_rollout = %s WHERE project = %s AND name = %s",
+        (live, rollout, project, environment),
+    )
