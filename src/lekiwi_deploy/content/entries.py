@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from lekiwi_deploy.content.digests import EMPTY
 from lekiwi_deploy.content.paths import BadEntry, check_path
 from lekiwi_deploy.errors import TooLarge
-from lekiwi_deploy.wire.ids import is_digest
+from lekiwi_deploy.wire.ids import ObjectDigest, is_digest
 from lekiwi_deploy.wire.manifest import FileEntry, FileKind
 
 MAX_ENTRIES = 100_000
@@ -49,6 +49,11 @@ def check_entries(entries: Iterable[FileEntry]) -> None:
         total += entry.size
     if total > MAX_TOTAL:
         raise TooLarge(f"the deployment has {total} bytes, {MAX_TOTAL} are allowed")
+
+
+def object_digests(entries: Iterable[FileEntry]) -> tuple[ObjectDigest, ...]:
+    """The objects that these entries need, each once, in order. Empty files need none."""
+    return tuple(dict.fromkeys(entry.digest for entry in entries if entry.size))
 
 
 class _Names:

@@ -184,7 +184,7 @@ class ObjectWriter:
         self._hasher = blake3()
         self.written = 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append. Raises `CorruptObject` as soon as there is more than announced."""
         self.written += len(data)
         if self.written > self.size:
