@@ -12,20 +12,7 @@ from pathlib import Path
 
 from lekiwi_deploy.testing.waiting import NeverHappened, eventually
 
-_PASSED_ON = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "TMPDIR",
-    "TERM",
-    "COLUMNS",
-    "SSL_CERT_FILE",
-    "UV_",
-    "PIP_",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-)
+_LEFT_OUT = ("LEKIWI_", "GIT_", "XDG_", "PYTHON", "PYTEST_", "VIRTUAL_ENV", "HOME")
 
 
 @dataclass(frozen=True)
@@ -55,8 +42,8 @@ HERE = Installation(Path(sys.executable).parent)
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """Of this process's variables only what names places and languages (no token, no LEKIWI_*), and `more`."""
-    kept = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
+    """This process's variables without those that configure LeKiwi, git or Python (no token gets through), and `more`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_LEFT_OUT)}
     return kept | more
 
 
