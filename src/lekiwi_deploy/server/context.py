@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from lekiwi_deploy.server.auth import Authenticator
@@ -21,6 +22,8 @@ class Context:
     audience of robots' tokens; `epoch` is the database's. `replica` names this process for as long as it lives
     (`rep_` + 8 base-62 characters): use it in claims and sessions; when it is gone its claims are void. `ticket_key`: HMAC key of
     content tickets (see `server.tickets`). `hook_secret`: what git's hooks prove themselves with, new in each process.
+    `stopping` is set when this process is about to stop: the link says Goodbye and closes, streams end; loops are cancelled
+    a moment later.
     """
 
     config: Config
@@ -35,3 +38,4 @@ class Context:
     replica: str
     ticket_key: bytes
     hook_secret: str
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -54,6 +54,14 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     schema: str = "lekiwi.server/1"
 
 
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether requests can be served. `not_ready` names what cannot be used (`database`, `store`) and why."""
+
+    ready: bool
+    not_ready: Mapping[str, str] = {}
+    schema: str = "lekiwi.readiness/1"
+
+
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """Who a token is."""
 

@@ -110,6 +110,11 @@ class EmbeddedPostgres:
         """Whether the process that `start` made is alive."""
         return self._process is not None and self._process.poll() is None
 
+    def wait(self) -> None:
+        """Blocks until the process that `start` made has ended."""
+        if self._process is not None:
+            self._process.wait()
+
     @property
     def pid(self) -> int | None:
         """Process id of PostgreSQL's first process, None when not started."""
@@ -135,6 +140,8 @@ class EmbeddedPostgres:
 
     def _socket_folder(self, who: Account) -> Path:
         """In DIR when the path is short enough for a socket, else a private temporary folder."""
+        if self._sockets is not None and self._sockets.is_dir():
+            return self._sockets  # started again: the connection string stays the same
         folder = self.data / "postgres-socket"
         self._temporary = len(os.fsencode(folder / ".s.PGSQL.5432.lock")) > SOCKET_LIMIT
         if self._temporary:

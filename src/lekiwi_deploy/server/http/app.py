@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from litestar import Litestar, Request
+from litestar import Litestar, Request, Router
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -71,7 +71,7 @@ def api(context: Context, handlers: list[Any]) -> Litestar:
         openapi_config=OpenAPIConfig(
             title="LeKiwi Deploy",
             version=__version__,
-            path="/api/schema",
+            openapi_router=Router(path="/api/schema", route_handlers=[], opt={"public": True}),
             render_plugins=[JsonRenderPlugin(path="/")],
         ),
         request_max_body_size=MAX_BODY,

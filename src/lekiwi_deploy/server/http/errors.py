@@ -75,11 +75,19 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Err
     elif status == 413:
         message = "the request's body is too large"
     elif isinstance(error, ValidationException) and isinstance(error.extra, list):
-        told = [f"{one.get('key') or 'body'}: {one.get('message')}" for one in error.extra if isinstance(one, dict)]
-        message = "the request is not valid: " + ("; ".join(told) or error.detail)
+        message = "the request is not valid: " + ("; ".join(_told(error.extra)) or error.detail)
     else:
         message = f"the request is not valid: {error.detail}"
     return _answer(status, ErrorBody(code=_CODES.get(status, "bad_input"), message=message[:2000]))
+
+
+def _told(particulars: list[Any]) -> list[str]:
+    told: list[str] = []
+    for one in particulars:
+        if isinstance(one, dict):
+            missing = one.get("key") == "data" and one.get("message") == "'data'"
+            told.append("it needs a JSON body" if missing else f"{one.get('key') or 'body'}: {one.get('message')}")
+    return told
 
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:

@@ -50,3 +50,8 @@ async def usable_owners(tx: Transaction, now: datetime) -> int:
         (now,),
         int,
     )
+
+
+async def lock(tx: Transaction) -> None:
+    """Makes this transaction the only one that changes tokens, so that two owners cannot revoke each other."""
+    await tx.execute("LOCK TABLE tokens IN SHARE ROW EXCLUSIVE MODE")
