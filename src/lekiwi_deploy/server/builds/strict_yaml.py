@@ -216,11 +216,12 @@ def read_document(data: bytes, file: str) -> Mapping[str, Value]:
 def _check_events(text: str, file: str) -> None:
     depth = 0
     for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise ProjectFileError(file, line, "", "anchors and aliases (& and *) are not supported: write it out")
-        if getattr(event, "tag", None) is not None:
-            raise ProjectFileError(file, line, "", f"the tag {event.tag[:60]} is not supported: remove it")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise ProjectFileError(file, line, "", f"the tag {tag[:60]} is not supported: remove it")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
