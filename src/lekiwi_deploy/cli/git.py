@@ -59,7 +59,7 @@ def head(folder: Path) -> Head | None:
     if not shown:
         return None
     commit, author, message = shown.split("\0")
-    described = ask(folder, "describe", "--tags", "--long", "HEAD")
+    described = ask(folder, "describe", "--tags", "--long", "--match=v[0-9]*", "--match=[0-9]*", "HEAD")
     tag: tuple[str, int] | None = None
     if described and len(parts := described.rsplit("-", 2)) == 3 and parts[1].isdigit():
         tag = (parts[0], int(parts[1]))

@@ -84,6 +84,13 @@ class Output:
         if left_out:
             self.say(Cell(f"{indent}({', '.join(left_out)}: widen the terminal or use --json)", "dim"))
 
+    def fields(self, pairs: Sequence[tuple[str, str | Cell]]) -> None:
+        """`name  value` lines on stdout, not with --json; those without a value are left out."""
+        shown = [(n, v if isinstance(v, Cell) else Cell(v)) for n, v in pairs if (v.text if isinstance(v, Cell) else v)]
+        longest = max((len(name) for name, _ in shown), default=0)
+        for name, value in shown:
+            self.line(Cell(f"{name:<{longest}}{GAP}", "dim"), Cell(clean(value.text), value.style))
+
     def split(self, label: str, value: str) -> None:
         """`label` on stderr and `value`, on its own the data, on stdout: one line to whoever sees both."""
         if self.json:

@@ -119,7 +119,7 @@ def choose(
     insecure_http: bool,
 ) -> Target:
     """Server: `--api`, LEKIWI_API, the named profile's, the link's, the default profile's. Token: `--token-file`,
-    LEKIWI_TOKEN, the profile of that server. Raises `BadInput` when no server is known."""
+    LEKIWI_TOKEN, the profile of that server. Raises `Unauthenticated` when no server is known."""
     wanted = profile or environ.get("LEKIWI_PROFILE") or None
     named = profiles.read(wanted) if wanted else None
     if wanted and named is None:
@@ -139,7 +139,7 @@ def choose(
     elif (default := profiles.read(DEFAULT_PROFILE)) is not None:
         named, address, source = default, default.api, f"profile {DEFAULT_PROFILE}"
     else:
-        raise BadInput("no server is known yet: log in to one first", next=("lekiwi login URL --token-stdin",))
+        raise Unauthenticated("you are not logged in to any server", next=("lekiwi login URL --token-stdin",))
     stored = named if named is not None and named.api == address else None
     if stored is None and (found := profiles.for_server(address)):
         stored = found[1]

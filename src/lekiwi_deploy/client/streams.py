@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from lekiwi_deploy.client.address import path
 from lekiwi_deploy.client.transport import Query, Transport
@@ -24,7 +24,7 @@ def follow_progress(
     deadline: float | None = None,
     give_up_s: float = 300.0,
     lost: Lost | None = None,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """What happens to a deployment, into its rollout, or to a rollout, up to the final entry (see `wire.progress`).
 
     `follow` False: only what is there already. A lost connection is taken up again after the last entry seen; `Unavailable`
@@ -67,7 +67,7 @@ def follow_logs(
     cursor: str | None = None,
     give_up_s: float = 3600.0,
     lost: Lost | None = None,
-) -> Iterator[LogEntry]:
+) -> Generator[LogEntry, None, None]:
     """Log lines, oldest first: history, then, with `follow`, what comes, until the caller stops. `query`: the route's filters.
 
     Taken up again after the last line seen, as `follow_progress`.

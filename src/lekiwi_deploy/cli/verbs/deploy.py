@@ -1,0 +1,88 @@
+"""`lekiwi deploy`: this folder, or a ref of the project's repository, onto the robots of an environment."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from lekiwi_deploy.cli.flags import Verb
+from lekiwi_deploy.cli.run import Run
+from lekiwi_deploy.cli.table import Cell
+from lekiwi_deploy.errors import BadInput
+from lekiwi_deploy.wire.api import NewDeployment
+
+
+@click.command("deploy", cls=Verb, uses=("environment", "project"))
+@click.argument("path", default=".", type=click.Path(path_type=Path))
+@click.option("--ref", metavar="REF", help="A branch, tag or commit that was pushed, instead of a folder.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out, beside what .gitignore says.")
+@click.option("-m", "--message", help="What it is about.")
+@click.option("--meta", multiple=True, metavar="K=V", help="Keep this with the deployment.")
+@click.option("--version", "version", metavar="V", help="Its version (else out of git's tags or the project file).")
+@click.option("--no-wait", is_flag=True, help="Do not follow it.")
+@click.option("--timeout", metavar="SPAN", help="Follow it no longer than that: 90s, 10m (0: not at all).")
+@click.option("--force", is_flag=True, help="Also over what would block it; this is audited.")
+@click.pass_obj
+def deploy(
+    run: Run,
+    path: Path,
+    ref: str | None,
+    exclude: tuple[str, ...],
+    message: str | None,
+    meta: tuple[str, ...],
+    version: str | None,
+    no_wait: bool,
+    timeout: str | None,
+    force: bool,
+) -> int:
+    """Deploy a folder (this one), without git; or, with --ref, what was pushed.
+
+    Exit code: 0 live on every robot that is online, 5 it failed and what ran before runs again, 6 live on some only, 7 not
+    decided in time (it goes on), 8 it waits for somebody.
+    """
+    began = time.monotonic()
+    from lekiwi_deploy.cli.following import follow, timeout_s
+    from lekiwi_deploy.cli.packing import packed
+
+    limit = timeout_s(timeout)
+    details = _meta(meta)
+    if ref is not None and (path != Path() or exclude):
+        raise BadInput("--ref deploys what was pushed: it goes with neither a PATH nor --exclude")
+    project, out = run.project, run.out
+    asked = NewDeployment(
+        environment=run.environment, message=message, version=version, meta=details, force=force, ref=ref
+    )
+    out.say(
+        f"🚀 Deploying {project}..." if run.environment is None else f"🚀 Deploying {project} to {run.environment}..."
+    )
+    if ref is None:
+        asked = packed(run, project, path, exclude, asked)
+    made = run.api.deploy(project, asked)
+    url = made.url or f"{run.api.transport.address}/{made.id}"
+    out.detail(f"deployment {made.id}")
+    if no_wait or limit == 0:
+        out.say(f"⏳ {made.id} is queued; not waiting for it. Follow it: lekiwi inspect {made.id} --wait")
+        out.split("🌐 Dashboard: ", url)
+        out.object(made)
+        return 0
+    followed = follow(run, made.id, began=began, timeout=limit, cancel=made.id)
+    for line in followed.lines:
+        out.say(*line)
+    if followed.told.finished and followed.told.finished.undo:
+        out.say(Cell(f"   {made.id} · undo: {followed.told.finished.undo}", "dim"))
+    out.split("🌐 Dashboard: ", url)
+    if out.json:
+        out.object(run.api.deployment(made.id).deployment)
+    return followed.code
+
+
+def _meta(given: tuple[str, ...]) -> dict[str, str]:
+    meta: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise BadInput(f"--meta {text[:60]!r}: give it as name=value")
+        meta[name] = value
+    return meta
