@@ -21,6 +21,7 @@ from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.engines.folder import FolderStore
 from lekiwi_deploy.server.engines.postgres import EmbeddedPostgres
 from lekiwi_deploy.server.nudges import Nudges
+from lekiwi_deploy.server.packs import PackShelf
 from lekiwi_deploy.server.store.database import Database
 from lekiwi_deploy.server.store.installation import read_or_make
 from lekiwi_deploy.server.store.migrate import migrate
@@ -97,13 +98,19 @@ async def context(database: Database, nudges: Nudges, tmp_path: Path) -> Context
     """A whole context over the fresh database and a folder as object store."""
     async with database.transaction() as tx:
         installation = await read_or_make(tx, secrets.token_bytes)
+    objects = FolderStore(tmp_path / "objects")
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
     return Context(
         config=Config(data=tmp_path, url="http://127.0.0.1:1", local_url="http://127.0.0.1:1"),
         database=database,
-        objects=FolderStore(tmp_path / "objects"),
+        objects=objects,
         nudges=nudges,
-        auth=Authenticator(database, nudges, lambda: datetime.now(UTC)),
-        now=lambda: datetime.now(UTC),
+        auth=Authenticator(database, nudges, now),
+        packs=PackShelf(objects, database, tmp_path / "scratch", now),
+        now=now,
         random=secrets.token_bytes,
         server_id=installation.id,
         epoch=installation.epoch,

@@ -11,6 +11,7 @@ from lekiwi_deploy.server.auth import Authenticator
 from lekiwi_deploy.server.config import Config
 from lekiwi_deploy.server.engines.objects import ObjectStore
 from lekiwi_deploy.server.nudges import Nudges
+from lekiwi_deploy.server.packs import PackShelf
 from lekiwi_deploy.server.store.database import Database
 
 
@@ -31,6 +32,7 @@ class Context:
     objects: ObjectStore
     nudges: Nudges
     auth: Authenticator
+    packs: PackShelf
     now: Callable[[], datetime]
     random: Callable[[int], bytes]
     server_id: str

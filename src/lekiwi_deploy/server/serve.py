@@ -31,6 +31,7 @@ from lekiwi_deploy.server.http.app import build_app
 from lekiwi_deploy.server.http.protocol import BoundedHttp
 from lekiwi_deploy.server.loops import relay_hints, supervised
 from lekiwi_deploy.server.nudges import Nudges
+from lekiwi_deploy.server.packs import PackShelf
 from lekiwi_deploy.server.store import audit, installation, partitions, replicas, tokens
 from lekiwi_deploy.server.store.database import Database, Transaction
 from lekiwi_deploy.server.systemd import notify_systemd
@@ -139,6 +140,7 @@ async def _prepare(config: Config, database: Database, nudges: Nudges, replica: 
         objects=objects,
         nudges=nudges,
         auth=Authenticator(database, nudges, now),
+        packs=PackShelf(objects, database, config.data / "scratch", now),
         now=now,
         random=secrets.token_bytes,
         server_id=here.id,

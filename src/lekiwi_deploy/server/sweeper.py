@@ -6,13 +6,14 @@ import logging
 from datetime import timedelta
 
 from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.server.store import idempotency, partitions, replicas, uploads
+from lekiwi_deploy.server.store import idempotency, packs, partitions, replicas, uploads
 
 _log = logging.getLogger("lekiwi.sweeper")
 
 ALIVE_EVERY_S = 5.0
 HOUSE_EVERY = 60
 """Every how many announcements the slow part is done."""
+PACKS_KEPT = timedelta(days=14)
 UPLOADS_KEPT = timedelta(days=1)
 
 
@@ -39,10 +40,13 @@ async def mind_replicas(context: Context) -> None:
 
 
 async def keep_house(context: Context) -> None:
-    """Partitions ahead and too old; stale uploads; answers kept for repeated requests."""
+    """Partitions ahead and too old; stale uploads; answers kept for repeated requests; old packs."""
     now = context.now()
     async with context.database.transaction() as tx:
         await partitions.make_days(tx, now.date() - timedelta(days=1), 4)
         await partitions.drop_days(tx, now.date() - timedelta(days=context.config.log_days))
         await uploads.drop_stale(tx, now - UPLOADS_KEPT)
         await idempotency.drop_old(tx, now)
+        old_packs = await packs.forget_old(tx, now - PACKS_KEPT)
+    for key in old_packs:
+        await context.objects.delete(key)

@@ -69,6 +69,15 @@ class BucketStore:
 
         return await self._tried(key, read)
 
+    def get_blocking(self, key: str) -> bytes:
+        """See `ObjectStore.get_blocking`."""
+        try:
+            return bytes(obstore.get(self._store, _checked(key)).bytes())
+        except (NotFoundError, FileNotFoundError):
+            raise NotFound(f"there is no object {key}") from None
+        except (BaseError, OSError) as error:
+            raise Unavailable(f"the object store {self._name} did not answer: {_one_line(error)}") from error
+
     async def get_range(self, key: str, start: int, length: int) -> bytes:
         """See `ObjectStore.get_range`."""
         size = await self.size(key)

@@ -6,9 +6,10 @@ import asyncio
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
+from lekiwi_deploy.content.durable import make_durable
 from lekiwi_deploy.errors import BadInput, NotFound, Unavailable
 
 
@@ -25,6 +26,10 @@ class FolderStore:
     async def get(self, key: str) -> bytes:
         """See `ObjectStore.get`."""
         return await asyncio.to_thread(self._read, key)
+
+    def get_blocking(self, key: str) -> bytes:
+        """See `ObjectStore.get_blocking`."""
+        return self._read(key)
 
     async def get_range(self, key: str, start: int, length: int) -> bytes:
         """See `ObjectStore.get_range`."""
@@ -81,7 +86,7 @@ class FolderStore:
             raise NotFound(f"there is no object {key}") from None
 
     def _put_many(self, objects: Iterable[tuple[str, bytes]]) -> None:
-        staged: list[tuple[Path, Path]] = []
+        staged = []
         try:
             for key, data in objects:
                 final = self._path(key)
@@ -105,26 +110,21 @@ class FolderStore:
         finally:
             path.unlink(missing_ok=True)
 
-    def _publish(self, staged: list[tuple[Path, Path]]) -> None:
+    def _publish(self, staged: Sequence[tuple[Path, Path]]) -> None:
         """Content first, names after it; both on the disk when this returns."""
-        if len(staged) > 8 and hasattr(os, "sync"):
-            _sync_filesystem(self._staging)
-        else:
-            for path, _ in staged:
-                _fsync(path)
-        folders: set[Path] = set()
+        make_durable([str(path) for path, _ in staged], within=self._root)
+        folders: set[str] = set()
         for path, final in staged:
             for folder in (final.parent, *final.parent.parents):
                 if folder == self._root or folder.exists():
                     break
-                folders.add(folder.parent)
+                folders.add(str(folder.parent))
             final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.replace(final)
-            folders.add(final.parent)
-        for folder in folders:
-            _fsync(folder)
+            folders.add(str(final.parent))
+        make_durable(sorted(folders), within=self._root)
 
-    def _keys(self, prefix: str) -> list[str]:
+    def _keys(self, prefix: str) -> Sequence[str]:
         start = self._root.joinpath(*[part for part in prefix.split("/")[:-1] if part])
         found: list[str] = []
         for folder, folders, files in os.walk(start):
@@ -132,30 +132,6 @@ class FolderStore:
             below = Path(folder).relative_to(self._root)
             found += [key for name in files if (key := (below / name).as_posix()).startswith(prefix)]
         return found
-
-
-def _fsync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _sync_filesystem(folder: Path) -> None:
-    """`syncfs` where the C library has it, else `sync`."""
-    import ctypes
-
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-        if syncfs is None:
-            os.sync()
-        elif syncfs(fd) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), str(folder))
-    finally:
-        os.close(fd)
 
 
 def _unavailable(error: OSError) -> Unavailable:

@@ -19,6 +19,9 @@ class ObjectStore(Protocol):
     async def get(self, key: str) -> bytes:
         """The whole object. Raises `NotFound`."""
 
+    def get_blocking(self, key: str) -> bytes:
+        """As `get`, for code that runs in a thread: blocks. Never call it in the event loop."""
+
     async def get_range(self, key: str, start: int, length: int) -> bytes:
         """`length` bytes from `start`; fewer at the object's end. Raises `NotFound`."""
 

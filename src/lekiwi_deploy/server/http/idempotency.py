@@ -12,6 +12,7 @@ import logging
 from typing import Any
 
 import msgspec
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from nacl.secret import SecretBox
 
@@ -21,7 +22,7 @@ from lekiwi_deploy.server.store import idempotency
 
 _log = logging.getLogger("lekiwi.http")
 
-MAX_REQUEST = 16_000_000
+MAX_REQUEST = 64_000_000
 MAX_KEPT = 1_000_000
 PATIENCE_S = 30.0
 
@@ -40,7 +41,7 @@ class Idempotency:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes on everything but POSTs below /api with the header."""
-        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith("/api/"):
+        if scope["type"] == ScopeType.WEBSOCKET or scope["method"] != "POST" or not scope["path"].startswith("/api/"):
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])

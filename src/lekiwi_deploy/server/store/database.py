@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 import psycopg
@@ -48,12 +48,12 @@ class Transaction:
 
     async def execute(self, sql: str, params: Params = None) -> AsyncCursor[TupleRow]:
         """Runs one statement. The cursor's `rowcount` says how many rows it changed."""
-        return await self._connection.execute(cast(LiteralString, sql), params)
+        return await self._connection.execute(sql, params)
 
     async def execute_many(self, sql: str, params: Iterable[Sequence[Any]]) -> None:
         """Runs one statement for each of `params`, in few round trips."""
         async with self._connection.cursor() as cursor:
-            await cursor.executemany(cast(LiteralString, sql), params)
+            await cursor.executemany(sql, params)
 
     async def rows(self, sql: str, params: Params, kind: type[T]) -> list[T]:
         """All rows of the result."""
@@ -75,7 +75,7 @@ class Transaction:
 
     async def copy(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """`COPY table (columns) FROM STDIN` with `rows`: the cheapest way to store many."""
-        async with self._connection.cursor() as cursor, cursor.copy(cast(LiteralString, sql)) as copy:
+        async with self._connection.cursor() as cursor, cursor.copy(sql) as copy:
             for row in rows:
                 await copy.write_row(row)
 
@@ -111,7 +111,7 @@ class Database:
             open=False,
             min_size=1,
             max_size=size,
-            timeout=10.0,
+            timeout=5.0,
             kwargs={"options": "-c timezone=UTC -c client_encoding=UTF8", "application_name": "lekiwi-server"},
         )
 

@@ -64,7 +64,7 @@ async def read(tx: Transaction, name: str) -> Project:
     """One project with its environments. Raises `NotFound`."""
     created_at = await tx.row("SELECT created_at FROM projects WHERE name = %s", (name,), datetime)
     if created_at is None:
-        raise NotFound(f"there is no project {name!r}", next=(f"lekiwi link {name}",))
+        raise _no_project(name)
     return Project(
         name=ProjectName(name),
         created_at=created_at,
@@ -76,6 +76,12 @@ async def read(tx: Transaction, name: str) -> Project:
 async def exists(tx: Transaction, name: str) -> bool:
     """Whether there is a project of that name."""
     return await tx.row("SELECT 1 FROM projects WHERE name = %s", (name,), int) is not None
+
+
+async def check_exists(tx: Transaction, name: str) -> None:
+    """Raises `NotFound` unless there is a project of that name."""
+    if not await exists(tx, name):
+        raise _no_project(name)
 
 
 async def environments(tx: Transaction, project: ProjectName, name: str | None = None) -> list[Environment]:
@@ -129,6 +135,10 @@ async def unfreeze(tx: Transaction, project: ProjectName, name: str) -> bool:
 def not_created(name: str) -> Conflict:
     """What to raise when `insert` found a project of that name."""
     return Conflict(f"there is a project {name!r} already", next=(f"lekiwi link {name}",), details={"project": name})
+
+
+def _no_project(name: str) -> NotFound:
+    return NotFound(f"there is no project {name[:60]!r}", next=("lekiwi link NAME",))
 
 
 def _environment(row: _Row) -> Environment:
