@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from lekiwi_deploy.wire.manifest import FileEntry, FileKind
 
-_VERSION = re.compile(r"[0-9]+(?:[._][0-9]+)*|(?<![0-9A-Za-z])[0-9a-f]{8,}(?![0-9A-Za-z])")
+_VERSION = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{8,}(?![0-9A-Za-z])|[0-9]+(?:[._][0-9]+)*")
 _SMALLEST = 32
 """Bytes below which looking for something alike is not worth the name of it."""
 

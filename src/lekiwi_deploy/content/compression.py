@@ -14,6 +14,8 @@ from lekiwi_deploy.wire.ids import ObjectDigest
 _LEVELS = ((256 << 10, 19), (1 << 20, 13), (32 << 20, 9))
 """Up to so many plain bytes: this level. What is small is packed hard, what is large fast."""
 _LEVEL_HUGE = 5
+_MAX_HASH_LOG = 23
+"""32 MiB of table: 24 takes a quarter longer and saves 1.5 % on a new build of a 66 MB library."""
 
 
 def level_for(size: int) -> int:
@@ -26,14 +28,15 @@ def level_for(size: int) -> int:
 
 def pack_bytes(data: bytes, *, base: bytes = b"", level: int | None = None) -> bytes:
     """`data` as one zstd frame, which `unpacker` with the same `base` unpacks. Deterministic for one version of zstd."""
+    level = level_for(len(data)) if level is None else level
     parameters = zstandard.ZstdCompressionParameters.from_level(
-        level_for(len(data)) if level is None else level,
+        level,
         source_size=len(data),
         dict_size=len(base),
         write_content_size=True,
         write_checksum=False,
         write_dict_id=False,
-        **_window(len(data)),
+        **_tables(len(data), len(base), level),
     )
     return zstandard.ZstdCompressor(compression_params=parameters, dict_data=_dictionary(base)).compress(data)
 
@@ -88,6 +91,20 @@ def _dictionary(base: bytes) -> zstandard.ZstdCompressionDict | None:
     return zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if base else None
 
 
-def _window(size: int) -> dict[str, int]:
-    limit = MAX_WINDOW.bit_length() - 1
-    return {"window_log": limit} if size > MAX_WINDOW else {}
+def _tables(size: int, base: int, level: int) -> dict[str, int]:
+    """What zstd's own choice of parameters has to be corrected by."""
+    if size > MAX_WINDOW:
+        return {"window_log": MAX_WINDOW.bit_length() - 1}
+    if not base:
+        return {}
+    # It sizes its tables for the data alone, forgetting most of a base that is larger, and lets go of the whole base once the
+    # data is longer than the window.
+    usual = zstandard.ZstdCompressionParameters.from_level(level, source_size=size, dict_size=base)
+    every = (size + base).bit_length()
+    tables = {
+        "window_log": max(usual.window_log, (size - 1).bit_length()),
+        "hash_log": max(usual.hash_log, min(every, _MAX_HASH_LOG)),
+    }
+    if usual.strategy >= zstandard.STRATEGY_BTLAZY2:
+        tables["chain_log"] = max(usual.chain_log, every)
+    return tables

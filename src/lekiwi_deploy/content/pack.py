@@ -7,7 +7,9 @@ whole, whichever is smaller. Same manifests, same objects and same zstd give the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from lekiwi_deploy.content.bases import choose_bases
 from lekiwi_deploy.content.compression import compress_object, pack_bytes
@@ -23,7 +25,7 @@ _GROUP = 1 << 20
 """Plain bytes of a group."""
 _GROUP_BASES = 2 << 20
 _GROUP_PARTS = 256
-_MARGIN = 2 << 20
+_MARGIN = 4 << 20
 """How far content of a large file may have moved from where its size tells to look for it."""
 _PATCHABLE = 512 << 20
 """Bytes above which a file is sent whole: making the patch would take both versions in memory."""
@@ -145,7 +147,11 @@ def _large(
     patched: list[tuple[Frame, bytes]] = []
     if base is not None and max(entry.size, base.size) <= _PATCHABLE:
         new, old = read_object(entry.digest), read_object(base.digest)
-        patched = [_segment(entry, base, new, old, start) for start in range(0, len(new), MAX_SEGMENT)]
+        starts = range(0, len(new), MAX_SEGMENT)
+        with ThreadPoolExecutor(
+            min(4, os.cpu_count() or 1, len(starts))
+        ) as pool:  # zstd works without the interpreter's lock
+            patched = list(pool.map(lambda start: _segment(entry, base, new, old, start), starts))
         stored = read_stored(entry.digest) if read_stored is not None else pack_bytes(new)
     else:
         stored = read_stored(entry.digest) if read_stored is not None else pack_bytes(read_object(entry.digest))
@@ -166,9 +172,9 @@ def _segment(entry: FileEntry, base: FileEntry, new: bytes, old: bytes, start: i
 
 def base_range(start: int, length: int, new_size: int, old_size: int) -> tuple[int, int]:
     """Where in an old file of `old_size` to look for what stands at `start` in the new one: between "nothing moved" and "moved by
-    the whole difference in size", and a margin on both sides. At most 12 MiB."""
+    the whole difference in size", and a margin on both sides. At most 20 MiB."""
     moved = old_size - new_size
-    if abs(moved) > 2 * _MARGIN:
+    if abs(moved) > _MARGIN:
         start = start * old_size // new_size
         moved = 0
     first = max(0, start + min(moved, 0) - _MARGIN)

@@ -19,7 +19,7 @@ from lekiwi_deploy.errors import BadInput
 MAGIC = b"LKP1"
 MAX_HEADER = 1 << 16
 MAX_PARTS = 512
-MAX_SEGMENT = 4 << 20
+MAX_SEGMENT = 8 << 20
 """Plain bytes of all parts of a frame that has bases or several parts: such a frame is unpacked in memory."""
 MAX_BASES = 24 << 20
 """Bytes of all bases of a frame."""
