@@ -265,9 +265,9 @@ CREATE TABLE logs (
     stream       text NOT NULL,
     level        text,
     text         text NOT NULL
-) PARTITION BY RANGE (stored_at);               -- one partition a day, made ahead and on demand; BRIN on stored_at and cursor
+) PARTITION BY RANGE (stored_at);               -- one partition a day, made ahead and on demand; BRIN on stored_at
 CREATE INDEX idx_logs_stored ON logs USING brin (stored_at);
-CREATE INDEX idx_logs_cursor ON logs USING brin (cursor);
+CREATE INDEX idx_logs_project ON logs (project, cursor); -- always appended to at its end; the newest lines are read backwards
 
 CREATE TABLE audit (
     seq          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
