@@ -194,9 +194,8 @@ def history(intervals: Iterable[Interval]) -> list[DeploymentId]:
     return stack
 
 
-def _previous(known: Candidates) -> DeploymentId:
-    if known.current is None:
-        raise NotFound(f"nothing is live in {known.environment}, so there is nothing to go back from")
+def previous_of(known: Candidates) -> DeploymentId | None:
+    """The last deployment marked good here before the current one; else the last healthy one that is not quarantined."""
     stack = history(known.intervals)
     if known.current in stack:
         del stack[stack.index(known.current) :]
@@ -206,10 +205,19 @@ def _previous(known: Candidates) -> DeploymentId:
         for deployment in reversed(stack):
             if deployment in accepted:
                 return deployment
-    raise NotFound(
-        f"{known.environment} has no earlier deployment that was good: {known.current} is the first",
-        next=("lekiwi list",),
-    )
+    return None
+
+
+def _previous(known: Candidates) -> DeploymentId:
+    if known.current is None:
+        raise NotFound(f"nothing is live in {known.environment}, so there is nothing to go back from")
+    found = previous_of(known)
+    if found is None:
+        raise NotFound(
+            f"{known.environment} has no earlier deployment that was good or healthy before {known.current}",
+            next=("lekiwi list",),
+        )
+    return found
 
 
 def _interval_at(at: datetime, known: Candidates) -> Interval | None:

@@ -32,6 +32,9 @@ from lekiwi_deploy.wire.reasons import (
 GRACE = timedelta(seconds=20)
 """How long a robot that lost its link counts as on its way back: links flap, and servers restart."""
 
+RECENT = timedelta(minutes=15)
+"""A robot that reported so short a time before the server went away is taken to have been connected then."""
+
 CONFIRMED = frozenset({RobotStatus.HEALTHY, RobotStatus.GOOD})
 FINAL = frozenset({RobotStatus.GOOD, RobotStatus.ROLLED_BACK, RobotStatus.FAILED, RobotStatus.SUPERSEDED})
 """What nothing but a new assignment changes."""
@@ -48,7 +51,8 @@ _UNDER_WAY: Mapping[Phase, RobotStatus] = {
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a rollout is about. `kind`: deploy, rollback or robot; `platforms`: keys that the manifest has content for (empty:
-    runs anywhere); `created_at`: of the deployment; `epoch`: the server's."""
+    runs anywhere); `created_at`: of the deployment; `epoch`: the server's; `listening_since`: when this server began to take
+    links, before which no robot could be seen."""
 
     deployment: DeploymentId
     digest: ManifestDigest
@@ -57,6 +61,7 @@ class Target:
     epoch: int
     force: bool = False
     platforms: tuple[str, ...] = ()
+    listening_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ def plan(target: Target, robots: Iterable[Seen], now: datetime) -> Plan:
         elif held := holding_back(target, robot):
             standings[robot.id] = held
         else:
-            standings[robot.id] = _asked(robot, now)
+            standings[robot.id] = _asked(target, robot, now)
             movable.append(robot)
     verdict = _verdict(standings)
     if verdict.failing and movable:
@@ -140,6 +145,7 @@ def _verdict(standings: Mapping[RobotId, Standing]) -> Verdict:
         failed=sum(one.status is RobotStatus.FAILED for one in standings.values()),
         barred=sum(one.status is RobotStatus.HELD and one.to_blame for one in standings.values()),
         under_way=sum(one.reachable for one in standings.values()),
+        superseded=sum(one.status is RobotStatus.SUPERSEDED for one in standings.values()),
         total=len(standings),
     )
 
@@ -162,8 +168,8 @@ def holding_back(target: Target, robot: Seen) -> Standing | None:
     return None
 
 
-def _asked(robot: Seen, now: datetime) -> Standing:
-    if robot.online or _may_return(robot, now):
+def _asked(target: Target, robot: Seen, now: datetime) -> Standing:
+    if robot.online or _may_return(target, robot, now):
         return Standing(RobotStatus.ASSIGNED, (Asked(now),), reachable=True)
     return Standing(RobotStatus.PENDING, (Offline(robot.last_seen_at),))
 
@@ -188,7 +194,7 @@ def _assigned(target: Target, robot: Seen, now: datetime) -> Standing:
     if robot.status is RobotStatus.HEALTHY:
         return Standing(RobotStatus.HEALTHY, (), robot.outcome)
     if not robot.online:
-        if _may_return(robot, now):
+        if _may_return(target, robot, now):
             return Standing(robot.status, (Offline(robot.last_seen_at),), robot.outcome, reachable=True)
         return Standing(RobotStatus.PENDING, (Offline(robot.last_seen_at),), robot.outcome)
     return _under_way(robot, observed, now)
@@ -253,8 +259,15 @@ def _under_way(robot: Seen, observed: Report | None, now: datetime) -> Standing:
     return Standing(status, waiting or (Asked(robot.assigned_at or now),), robot.outcome, reachable=True)
 
 
-def _may_return(robot: Seen, now: datetime) -> bool:
-    return robot.last_seen_at is not None and now - robot.last_seen_at < GRACE
+def _may_return(target: Target, robot: Seen, now: datetime) -> bool:
+    """Whether an offline robot was here a moment ago, or just before the server itself was away."""
+    seen = robot.last_seen_at
+    if seen is None:
+        return False
+    since = target.listening_since
+    if since is not None and since - RECENT < seen < since:
+        seen = since
+    return now - seen < GRACE
 
 
 def _order(robot: Seen) -> tuple[bool, str]:

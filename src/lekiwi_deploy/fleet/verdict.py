@@ -24,13 +24,17 @@ class Verdict:
         return self.live == 0 and self.failed > 0
 
 
-def judge(*, confirmed: int, rolled_back: int, failed: int, barred: int, under_way: int, total: int) -> Verdict:
+def judge(
+    *, confirmed: int, rolled_back: int, failed: int, barred: int, under_way: int, superseded: int, total: int
+) -> Verdict:
     """The verdict: rolling while an answer is still expected; then done when nothing failed, partial when some confirmed and
     some did not get it. None confirmed: rolled_back when those that tried run what they ran before, else failed.
-    `barred`: robots that could not even try (quarantined there, not built for them)."""
+    `barred`: robots that could not even try (quarantined there, not built for them); `superseded`: taken elsewhere meanwhile."""
     blamed = rolled_back + failed + barred
     if under_way:
         status = RolloutStatus.ROLLING
+    elif superseded and superseded == total:
+        status = RolloutStatus.SUPERSEDED
     elif not blamed:
         status = RolloutStatus.DONE
     elif confirmed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -16,6 +17,8 @@ from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest, RobotId, Rollou
 from lekiwi_deploy.wire.link import Outcome, Report
 from lekiwi_deploy.wire.platforms import Platform
 from lekiwi_deploy.wire.reasons import Reason
+
+Look = Literal["hinted", "open", "all"]
 
 
 class OpenRollout(RolloutRow, frozen=True, kw_only=True):
@@ -63,9 +66,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     confirmed: bool
 
 
-async def due(tx: Transaction, hints: Collection[str] | None) -> list[RolloutId]:
-    """Rollouts to look at, oldest first: open ones and those that environments follow. `hints`: only of these ids or
-    `project/environment`s; an empty collection: only open ones; None: all."""
+async def due(tx: Transaction, hints: Collection[str], look: Look) -> list[RolloutId]:
+    """Rollouts to look at, oldest first: of those that are open or followed by an environment, the ones that `hints` (ids or
+    `project/environment`s) point at, and with `look` all open ones, or simply all."""
     return await tx.rows(
         """
         SELECT id FROM (
@@ -74,10 +77,10 @@ async def due(tx: Transaction, hints: Collection[str] | None) -> list[RolloutId]
             SELECT r.id, r.created_at, e.project || '/' || e.name, r.status = 'rolling'
             FROM environments e JOIN rollouts r ON r.id = e.live_rollout
         ) AS found
-        WHERE %(hints)s::text[] IS NULL OR id = ANY(%(hints)s) OR place = ANY(%(hints)s) OR (%(hints)s = '{}' AND open)
+        WHERE id = ANY(%(hints)s) OR place = ANY(%(hints)s) OR %(look)s = 'all' OR (%(look)s = 'open' AND open)
         ORDER BY created_at, id
         """,
-        {"hints": None if hints is None else list(hints)},
+        {"hints": list(hints), "look": look},
         RolloutId,
     )
 

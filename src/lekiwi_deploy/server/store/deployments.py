@@ -146,3 +146,26 @@ async def cancel(tx: Transaction, id: str, *, why: str, now: datetime) -> bool:
 async def set_rollout(tx: Transaction, id: str, rollout: RolloutId) -> None:
     """Notes the newest rollout of a deployment."""
     await tx.execute("UPDATE deployments SET rollout = %s WHERE id = %s", (rollout, id))
+
+
+async def meant(
+    tx: Transaction, project: str, environment: str, *, id_prefix: str, versions: Sequence[str], commit_prefix: str
+) -> list[DeploymentRow]:
+    """What a selector may mean in a project: all that were ever live in the environment, and those whose id or commit starts so
+    (empty: none) or that have one of these versions."""
+    return await tx.rows(
+        """
+        SELECT * FROM deployments WHERE project = %(project)s AND (
+            id IN (SELECT deployment FROM activations WHERE project = %(project)s AND environment = %(environment)s)
+            OR (%(id)s <> '' AND starts_with(id, %(id)s)) OR version = ANY(%(versions)s)
+            OR (%(commit)s <> '' AND starts_with(commit_sha, %(commit)s)))
+        """,
+        {
+            "project": project,
+            "environment": environment,
+            "id": id_prefix,
+            "versions": list(versions),
+            "commit": commit_prefix,
+        },
+        DeploymentRow,
+    )

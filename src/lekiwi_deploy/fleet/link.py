@@ -1,0 +1,316 @@
+"""One robot's link: `(session, message) -> (session, effects)`. The socket carries out the effects and decides nothing.
+
+A clone is proved by a boot id that comes back: a machine never returns to an earlier one, so when a second machine answers for the
+same key, the first one's return gives both away, while a robot that merely rebooted, or lost power, is never mistaken for a clone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from itertools import pairwise
+
+import msgspec
+
+from lekiwi_deploy.errors import LekiwiError, Unauthenticated
+from lekiwi_deploy.fleet import link_effects as do
+from lekiwi_deploy.wire import assertion
+from lekiwi_deploy.wire.ids import RobotId, checked_name, is_digest
+from lekiwi_deploy.wire.link import (
+    Ack,
+    Challenge,
+    Desired,
+    EventRecord,
+    EventRecords,
+    FromRobot,
+    Goodbye,
+    Hello,
+    LogRecord,
+    LogRecords,
+    Report,
+    Stream,
+    TicketPlease,
+    Welcome,
+)
+from lekiwi_deploy.wire.protocol import OLDEST_UNDERSTOOD, PROTOCOL
+
+_LARGEST = 2**53
+_LONGEST_NAME = 255
+_BOOT = 64
+
+
+class Stage(StrEnum):
+    """Where a session stands; `closed` is final."""
+
+    CHALLENGED = "challenged"  # the robot is to say hello
+    CLAIMING = "claiming"  # its hello is being checked against what is known of it
+    LIVE = "live"
+    CLOSED = "closed"
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is remembered of one link; encodes to well under 2 kB. `report`: newest number taken; `events`, `logs`: newest sequence
+    numbers taken in; `fresh`: streams of which nothing came over this link yet; `told`: epoch and generation last sent."""
+
+    id: str
+    server: str
+    nonce: str
+    stage: Stage = Stage.CHALLENGED
+    robot: RobotId | None = None
+    boot: str = ""
+    report: int = 0
+    events: int = 0
+    logs: int = 0
+    fresh: tuple[Stream, ...] = (Stream.EVENTS, Stream.LOGS)
+    told: tuple[int, int] = (0, -1)
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a robot when it says hello. `session`: its link that is thought to be live; `boot`, `previous_boots`: the boot
+    ids it came with before; `robots`: how many the server has in all."""
+
+    project: str
+    public_key: bytes | None
+    cloned: bool
+    session: str | None
+    boot: str | None
+    previous_boots: tuple[str, ...]
+    events: int
+    logs: int
+    desired: Desired
+    robots: int
+
+
+class Known(msgspec.Struct, frozen=True):
+    """The answer to `LookUp`: the hello again, and what is known (None: no such robot)."""
+
+    hello: Hello
+    facts: Facts | None
+
+
+class Malformed(msgspec.Struct, frozen=True):
+    """Something arrived that is no message."""
+
+    why: str
+
+
+class Silent(msgspec.Struct, frozen=True):
+    """No hello came in time."""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """Records up to `seq` are committed."""
+
+    stream: Stream
+    seq: int
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """The robot's desired state as it is now. `again`: send it even when it was sent before."""
+
+    desired: Desired
+    again: bool = False
+
+
+class Displaced(msgspec.Struct, frozen=True):
+    """This link may not go on: another one took its place, or the robot was removed or its key found cloned."""
+
+    code: str
+    why: str
+    retry: bool
+
+
+class Draining(msgspec.Struct, frozen=True):
+    """The server is about to close; the robot is to come back after `after_s`."""
+
+    after_s: float
+
+
+Message = FromRobot | Known | Malformed | Silent | Stored | Wanted | Displaced | Draining
+Step = tuple[Session, tuple[do.Effect, ...]]
+
+
+def opened(id: str, server: str, nonce: str) -> Step:
+    """A new link; `id` and `nonce` are fresh random texts."""
+    return Session(id=id, server=server, nonce=nonce), (
+        do.Send(Challenge(protocol=PROTOCOL, server=server, nonce=nonce)),
+    )
+
+
+def step(session: Session, message: Message) -> Step:
+    """What `message` does to the link."""
+    if session.stage is Stage.CLOSED:
+        return session, ()
+    match message:
+        case Malformed(why):
+            return _refuse(session, "bad_input", f"that is no message of the link: {why}", retry=False)
+        case Displaced(code, why, retry):
+            return _refuse(session, code, why, retry=retry)
+        case Draining(after_s):
+            bye = Goodbye(why="the server restarts", after_s=after_s)
+            return _closed(session), (do.Send(bye), do.Close(do.GOING_AWAY))
+        case Silent():
+            return _refuse(session, "timed_out", "no hello came", retry=True)
+    if session.stage is Stage.CHALLENGED:
+        if isinstance(message, Hello):
+            return _hello(session, message)
+        return _refuse(session, "bad_input", "the first message must be hello", retry=False)
+    if session.stage is Stage.CLAIMING:
+        if isinstance(message, Known):
+            return _claim(session, message.hello, message.facts)
+        return _refuse(session, "bad_input", "wait for the welcome before sending more", retry=False)
+    return _live(session, message)
+
+
+def _live(session: Session, message: Message) -> Step:
+    match message:
+        case Report():
+            return _report(session, message)
+        case EventRecords(records):
+            return _events(session, records)
+        case LogRecords(records, dropped):
+            return _logs(session, records, dropped)
+        case TicketPlease(digest):
+            if not is_digest(digest):
+                return _refuse(session, "bad_input", "a ticket is asked for what is no digest", retry=False)
+            return session, (do.IssueTicket(digest),)
+        case Stored(stream, seq):
+            return session, (do.Send(Ack(stream, seq)),)
+        case Wanted(desired, again):
+            told = (desired.epoch, desired.generation)
+            if told <= session.told and not again:
+                return session, ()
+            return msgspec.structs.replace(session, told=max(told, session.told)), (do.Send(desired),)
+        case _:
+            return _refuse(session, "bad_input", "that message does not belong here", retry=False)
+
+
+def _hello(session: Session, hello: Hello) -> Step:
+    if not OLDEST_UNDERSTOOD <= hello.protocol <= PROTOCOL:
+        older = hello.protocol < OLDEST_UNDERSTOOD
+        return _refuse(
+            session,
+            "conflict",
+            f"this server speaks protocol {OLDEST_UNDERSTOOD} to {PROTOCOL}, the robot {hello.protocol}: "
+            f"upgrade {'lekiwi-agent on the robot' if older else 'the server'}",
+            retry=True,
+        )
+    if max(len(hello.agent), len(hello.hostname)) > _LONGEST_NAME or not _sane(hello.report):
+        return _refuse(session, "bad_input", "hello holds numbers or names that are too large", retry=False)
+    try:
+        claims = assertion.read_unverified(hello.token)
+        checked_name("a robot", claims.iss)
+    except LekiwiError as error:
+        return _refuse(session, "unauthenticated", error.message, retry=False)
+    if not claims.boot or len(claims.boot) > _BOOT:
+        return _refuse(session, "unauthenticated", "the robot's token names no boot id", retry=False)
+    claiming = msgspec.structs.replace(session, stage=Stage.CLAIMING, robot=claims.iss, boot=claims.boot)
+    return claiming, (do.LookUp(claims.iss, hello),)
+
+
+def _claim(session: Session, hello: Hello, facts: Facts | None) -> Step:
+    assert session.robot is not None
+    if facts is None or facts.public_key is None:
+        message = f"no robot {session.robot!r} is enrolled here with this key"
+        return _refuse(session, "unauthenticated", message, retry=False)
+    try:
+        assertion.verify(hello.token, facts.public_key, server=session.server, nonce=session.nonce)
+    except Unauthenticated as error:
+        return _refuse(session, error.code, error.message, retry=False)
+    cloned = "two machines use this robot's key: remove the robot and join it again"
+    if facts.cloned:
+        return _refuse(session, "not_allowed", cloned, retry=False)
+    if session.boot in facts.previous_boots:
+        closed, effects = _refuse(session, "not_allowed", cloned, retry=False)
+        return closed, (do.MarkCloned(session.robot, facts.session), *effects)
+    acked = {Stream.EVENTS: facts.events, Stream.LOGS: facts.logs}
+    welcome = Welcome(
+        robot=session.robot,
+        project=facts.project,
+        acked=acked,
+        desired=facts.desired,
+        reconnect_max_s=reconnect_max_s(facts.robots),
+    )
+    live = msgspec.structs.replace(
+        session,
+        stage=Stage.LIVE,
+        report=hello.report.number,
+        events=facts.events,
+        logs=facts.logs,
+        told=(facts.desired.epoch, facts.desired.generation),
+    )
+    before = facts.boot if facts.boot != session.boot else None
+    return live, (do.TakeOver(session.robot, session.boot, before, facts.session), do.Send(welcome))
+
+
+def reconnect_max_s(robots: int) -> float:
+    """The upper bound of robots' back-off, in seconds: a hundred come back in each."""
+    return min(300.0, max(5.0, robots / 100))
+
+
+def _report(session: Session, report: Report) -> Step:
+    if not _sane(report):
+        return _refuse(session, "bad_input", "the report holds numbers that are too large", retry=False)
+    if report.number <= session.report:
+        return session, ()
+    return msgspec.structs.replace(session, report=report.number), (do.StoreReport(report),)
+
+
+def _events(session: Session, records: Sequence[EventRecord]) -> Step:
+    new, lost, wrong = _in_order(session, Stream.EVENTS, [record.seq for record in records], session.events)
+    if wrong:
+        return _refuse(session, "bad_input", wrong, retry=True)
+    taken = _taken(session, Stream.EVENTS, records[-1].seq if new else session.events)
+    if not new:
+        return taken, (do.Send(Ack(Stream.EVENTS, session.events)),) if records else ()
+    return taken, (do.StoreEvents(tuple(records[-new:]), lost),)
+
+
+def _logs(session: Session, records: Sequence[LogRecord], dropped: int) -> Step:
+    expected = session.logs + max(0, dropped)
+    new, lost, wrong = _in_order(session, Stream.LOGS, [record.seq for record in records], session.logs, expected)
+    if wrong:
+        return _refuse(session, "bad_input", wrong, retry=True)
+    taken = _taken(session, Stream.LOGS, records[-1].seq if new else session.logs)
+    if not new:
+        return taken, (do.Send(Ack(Stream.LOGS, session.logs)),) if records else ()
+    return taken, (do.StoreLogs(tuple(records[-new:]), max(lost, dropped)),)
+
+
+def _in_order(
+    session: Session, stream: Stream, numbers: Sequence[int], have: int, allowed: int | None = None
+) -> tuple[int, int, str]:
+    """How many of the records at the end are new, how many were lost on the robot before them, and what is wrong.
+
+    The first batch of a link may begin after a gap: the robot was told what is stored and has nothing older. Later ones may not, unless
+    it says that it dropped them (`allowed`: up to which number).
+    """
+    if not numbers:
+        return 0, 0, ""
+    first, last = numbers[0], numbers[-1]
+    if first < 1 or last > _LARGEST or any(after != before + 1 for before, after in pairwise(numbers)):
+        return 0, 0, f"the {stream} are not consecutive"
+    lost = max(0, first - have - 1)
+    if lost and stream not in session.fresh and first - 1 > (allowed or 0):
+        return 0, 0, f"{stream} {have + 1} to {first - 1} are missing: send them again"
+    return max(0, last - max(have, first - 1)), lost, ""
+
+
+def _taken(session: Session, stream: Stream, seq: int) -> Session:
+    fresh = tuple(other for other in session.fresh if other is not stream)
+    if stream is Stream.EVENTS:
+        return msgspec.structs.replace(session, events=seq, fresh=fresh)
+    return msgspec.structs.replace(session, logs=seq, fresh=fresh)
+
+
+def _sane(report: Report) -> bool:
+    numbers = (report.number, report.epoch, report.generation)
+    return all(0 <= number <= _LARGEST for number in numbers) and len(report.retained) <= 1000
+
+
+def _closed(session: Session) -> Session:
+    return msgspec.structs.replace(session, stage=Stage.CLOSED)
+
+
+def _refuse(session: Session, code: str, message: str, *, retry: bool) -> Step:
+    return _closed(session), do.refusal(code, message, retry=retry)

@@ -1,0 +1,170 @@
+"""Advances rollouts: read, plan, write, in one transaction a step. What to do is decided in `fleet.rollout`.
+
+Level-triggered: a step may run twice or late. Hints (a robot reported, a rollout began) make it immediate; open rollouts are looked at
+every two seconds anyway, and everything once at start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from datetime import datetime
+
+from lekiwi_deploy.errors import LekiwiError
+from lekiwi_deploy.fleet.rollout import CONFIRMED, Plan, Seen, Standing, Target, plan
+from lekiwi_deploy.server.conclusion import conclude
+from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.store import activations, conducting, progress, rollouts
+from lekiwi_deploy.server.store.conducting import Change, OpenRollout, SeenRow
+from lekiwi_deploy.server.store.database import Transaction
+from lekiwi_deploy.wire.api import RobotStatus, RolloutStatus
+from lekiwi_deploy.wire.ids import RobotId
+from lekiwi_deploy.wire.link import Report
+from lekiwi_deploy.wire.progress import Body, RobotMoved
+from lekiwi_deploy.wire.reasons import Pinned
+
+PERIOD_S = 2.0
+_RAN = {RobotStatus.HEALTHY, RobotStatus.GOOD, RobotStatus.ROLLED_BACK, RobotStatus.FAILED}
+_log = logging.getLogger("lekiwi.conductor")
+
+
+async def run(context: Context) -> None:
+    """Advances rollouts for ever."""
+    with context.nudges.subscribe("rollout") as hints:
+        again = await advance_due(context, look="all")
+        while True:
+            heard = await hints.wait(PERIOD_S)
+            again = await advance_due(context, heard | again, look="hinted" if heard else "open")
+
+
+async def advance_due(context: Context, hints: Collection[str] = (), *, look: conducting.Look = "hinted") -> set[str]:
+    """Takes a step of each rollout that `hints` or `look` point at. Returns those that could not be advanced, to try again."""
+    failed: set[str] = set()
+    async with context.database.transaction() as tx:
+        ids = await conducting.due(tx, hints, look)
+    for id in ids:
+        try:
+            await advance(context, id)
+        except LekiwiError as error:
+            _log.warning("rollout %s: %s", id, error.message)
+            failed.add(id)
+        except Exception:
+            _log.exception("rollout %s could not be advanced", id)
+            failed.add(id)
+    return failed
+
+
+async def advance(context: Context, id: str) -> None:
+    """One step of one rollout."""
+    async with context.database.transaction() as tx:
+        rollout = await conducting.claim(tx, id)
+        if rollout is None:
+            return
+        if rollout.active and rollout.kind != "robot":
+            await rollouts.add_robots(tx, id, rollout.project, rollout.environment)
+        rows = {row.robot: row for row in await conducting.seen(tx, id)}
+        now = context.now()
+        decided = plan(_target(rollout), [_seen(row) for row in rows.values()], now)
+        await _write(tx, rollout, rows, decided, now)
+        await conclude(tx, context, rollout, decided, now)
+
+
+async def _write(
+    tx: Transaction, rollout: OpenRollout, rows: dict[RobotId, SeenRow], decided: Plan, now: datetime
+) -> None:
+    if decided.assign:
+        by = rollout.by_whom if rollout.kind == "robot" else None
+        await conducting.assign(
+            tx, rollout.id, decided.assign, rollout.deployment, by_hand=by, force=rollout.force, now=now
+        )
+    changes = [
+        Change(
+            robot=robot, status=one.status, outcome=one.outcome, waiting=one.waiting, confirmed=one.status in CONFIRMED
+        )
+        for robot, one in ((robot, decided.standings[robot]) for robot in decided.changed)
+    ]
+    await conducting.record(tx, rollout.id, changes, now)
+    ran = [
+        activations.Ran(
+            robot=robot,
+            status=decided.standings[robot].status,
+            rollback_from=rollout.deployment if decided.standings[robot].status is RobotStatus.ROLLED_BACK else None,
+            outcome=decided.standings[robot].outcome,
+        )
+        for robot in decided.moved
+        if decided.standings[robot].status in _RAN
+    ]
+    await activations.record(tx, rollout.deployment, ran, now)
+    verdict = decided.verdict
+    if (verdict.total, verdict.live, verdict.pending + verdict.under_way, verdict.failed) != (
+        rollout.total,
+        rollout.live,
+        rollout.pending,
+        rollout.failed,
+    ):
+        await rollouts.set_counts(
+            tx,
+            rollout.id,
+            total=verdict.total,
+            live=verdict.live,
+            pending=verdict.pending + verdict.under_way,
+            failed=verdict.failed,
+        )
+    if ran:
+        good = sum(one.status is RobotStatus.GOOD for one in decided.standings.values())
+        await activations.count(tx, rollout.id, good=good, total=verdict.total)
+    if rollout.status == RolloutStatus.ROLLING:
+        moved: list[Body] = [told_of(robot, rows[robot].report, decided.standings[robot]) for robot in decided.moved]
+        await progress.append(tx, rollout.id, moved, now)
+
+
+def _target(rollout: OpenRollout) -> Target:
+    return Target(
+        deployment=rollout.deployment,
+        digest=rollout.digest,
+        created_at=rollout.deployment_created_at,
+        kind=rollout.kind,
+        epoch=rollout.epoch,
+        force=rollout.force,
+        platforms=rollout.metadata.platforms,
+    )
+
+
+def _seen(row: SeenRow) -> Seen:
+    pin = None
+    if row.by_hand and row.desired is not None and row.pinned_at is not None:
+        pin = Pinned(row.desired, row.pinned_by or "", row.pinned_at)
+    return Seen(
+        id=row.robot,
+        status=RobotStatus(row.status),
+        joined=row.joined,
+        online=row.online,
+        last_seen_at=row.last_seen_at,
+        platform=row.platform,
+        cloned_at=row.cloned_at,
+        pin=pin,
+        generation=row.generation,
+        assigned=row.assigned,
+        assigned_at=row.assigned_at,
+        report=row.report,
+        outcome=row.outcome,
+        waiting=row.waiting,
+    )
+
+
+def told_of(robot: RobotId, report: Report | None, one: Standing) -> RobotMoved:
+    """What followers of the rollout are told when a robot's status changed."""
+    running = report.running if report is not None else None
+    outcome = one.outcome if one.status in _RAN else None
+    return RobotMoved(
+        robot=robot,
+        status=one.status,
+        running=running.deployment if running is not None else None,
+        switch_ms=outcome.switch_ms if outcome else None,
+        gap_ms=outcome.gap_ms if outcome else None,
+        ready_ms=outcome.ready_ms if outcome else None,
+        wire_bytes=outcome.wire_bytes if outcome else 0,
+        why=outcome.why if outcome else None,
+        log=outcome.log if outcome else (),
+        waiting=one.waiting,
+    )

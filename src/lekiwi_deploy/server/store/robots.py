@@ -1,0 +1,196 @@
+"""Robots as rows: who they are, what is wanted of them, what they last said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from lekiwi_deploy.server.store.database import Transaction, jsonb
+from lekiwi_deploy.server.store.json_text import json_text, plain_text
+from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RobotId, RolloutId
+from lekiwi_deploy.wire.link import Report
+from lekiwi_deploy.wire.platforms import Platform
+from lekiwi_deploy.wire.reasons import Reason
+
+
+class RobotRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A robot. `waiting`, `status`: in the rollout that its environment follows (None: it is not in it); `live_rollout` is that."""
+
+    name: RobotId
+    project: ProjectName
+    environment: EnvironmentName
+    labels: Mapping[str, str]
+    joined_at: datetime | None
+    hostname: str | None
+    agent: str | None
+    platform: Platform | None
+    desired: DeploymentId | None
+    generation: int
+    by_hand: bool
+    pinned_by: str | None
+    pinned_at: datetime | None
+    online: bool
+    cloned_at: datetime | None
+    last_seen_at: datetime | None
+    report: Report | None
+    observed_generation: int
+    live: DeploymentId | None
+    live_rollout: RolloutId | None
+    status: str | None
+    waiting: tuple[Reason, ...] | None
+
+
+_READ = """
+SELECT r.name, r.project, r.environment, r.labels, r.joined_at, r.hostname, r.agent, r.platform, r.desired, r.generation, r.by_hand,
+    r.pinned_by, r.pinned_at, r.session IS NOT NULL AS online, r.cloned_at, r.last_seen_at, r.report, r.observed_generation,
+    e.live, e.live_rollout, rr.status, rr.waiting
+FROM robots r JOIN environments e ON (e.project, e.name) = (r.project, r.environment)
+LEFT JOIN rollout_robots rr ON rr.rollout = e.live_rollout AND rr.robot = r.name
+"""
+
+
+async def read(tx: Transaction, name: str) -> RobotRow | None:
+    """The robot of that name."""
+    return await tx.row(f"{_READ} WHERE r.name = %s", (name,), RobotRow)
+
+
+async def listed(tx: Transaction, project: str | None, environment: str | None) -> list[RobotRow]:
+    """Robots by name; of one project, of one environment, or all."""
+    return await tx.rows(
+        f"""{_READ}
+        WHERE (%(project)s::text IS NULL OR r.project = %(project)s)
+          AND (%(environment)s::text IS NULL OR r.environment = %(environment)s)
+        ORDER BY r.name
+        """,
+        {"project": project, "environment": environment},
+        RobotRow,
+    )
+
+
+async def insert(
+    tx: Transaction, name: str, project: str, environment: str, labels: Mapping[str, str], now: datetime
+) -> bool:
+    """A new robot that no machine has joined as yet; False: there is one of that name already."""
+    made = await tx.execute(
+        """
+        INSERT INTO robots (name, project, environment, labels, created_at) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+        """,
+        (name, project, environment, jsonb(dict(labels)), now),
+    )
+    await tx.notify("rollout", f"{project}/{environment}")
+    return made.rowcount == 1
+
+
+async def delete(tx: Transaction, name: str) -> bool:
+    """Forgets a robot with its history; its link is closed at once. False: there was none."""
+    place = await tx.row(
+        "DELETE FROM robots WHERE name = %s RETURNING project || '/' || environment",
+        (name,),
+        str,
+    )
+    if place is None:
+        return False
+    await tx.notify("revoked", name)
+    await tx.notify("rollout", place)
+    return True
+
+
+async def set_labels(tx: Transaction, name: str, labels: Mapping[str, str | None]) -> None:
+    """Sets labels; None removes one."""
+    await tx.execute(
+        "UPDATE robots SET labels = jsonb_strip_nulls(labels || %s::jsonb) WHERE name = %s", (json_text(labels), name)
+    )
+
+
+async def resume(tx: Transaction, name: str, desired: str | None) -> None:
+    """Ends the robot's pin: `desired` is wanted of it, under a new generation. Hints `desired`."""
+    await tx.execute(
+        """
+        UPDATE robots SET desired = %s, generation = generation + 1, by_hand = false, pinned_by = NULL, pinned_at = NULL,
+            force = false, resume = true
+        WHERE name = %s
+        """,
+        (desired, name),
+    )
+    await tx.notify("desired", name)
+
+
+async def join(
+    tx: Transaction,
+    name: str,
+    *,
+    public_key: bytes,
+    hostname: str,
+    agent: str,
+    platform: Platform,
+    now: datetime,
+) -> RobotRow | None:
+    """Makes the machine with `public_key` the robot `name`, from now on the only one: a link of an earlier machine is closed, a mark
+    of a cloned key goes. Its spools count from 1 again. None: the robot was removed meanwhile."""
+    await tx.execute(
+        """
+        UPDATE robots SET public_key = %(key)s, hostname = %(hostname)s, agent = %(agent)s, platform = %(platform)s::jsonb,
+            joined_at = %(now)s, session = NULL, session_replica = NULL, boot_id = NULL, previous_boots = '{}', cloned_at = NULL,
+            acked_events = 0, acked_logs = 0, report = NULL, running = NULL, running_digest = NULL, healthy = NULL,
+            observed_generation = 0, last_seen_at = %(now)s
+        WHERE name = %(name)s
+        """,
+        {
+            "name": name,
+            "key": public_key,
+            "hostname": plain_text(hostname),
+            "agent": plain_text(agent),
+            "platform": json_text(platform),
+            "now": now,
+        },
+    )
+    await tx.execute("DELETE FROM robot_events WHERE robot = %s", (name,))
+    row = await read(tx, name)
+    if row is None:
+        return None
+    if row.live_rollout is not None and row.status is not None:
+        await tx.execute(
+            """
+            UPDATE rollout_robots SET status = 'pending', generation = NULL, assigned_at = NULL, confirmed_at = NULL, outcome = NULL,
+                waiting = '[]'
+            WHERE rollout = %s AND robot = %s
+            """,
+            (row.live_rollout, name),
+        )
+    await tx.notify("revoked", name)
+    await tx.notify("rollout", f"{row.project}/{row.environment}")
+    return row
+
+
+async def quarantined(tx: Transaction, project: str, environment: str) -> list[DeploymentId]:
+    """Deployments that some robot of the environment has quarantined."""
+    return await tx.rows(
+        """
+        SELECT DISTINCT jsonb_array_elements_text(report -> 'quarantined') FROM robots
+        WHERE project = %s AND environment = %s AND report IS NOT NULL
+        """,
+        (project, environment),
+        DeploymentId,
+    )
+
+
+async def environments_with_robots(tx: Transaction, project: str) -> list[EnvironmentName]:
+    """Environments of the project that have a robot, by name."""
+    return await tx.rows(
+        "SELECT DISTINCT environment FROM robots WHERE project = %s ORDER BY environment", (project,), EnvironmentName
+    )
+
+
+async def platforms(tx: Transaction, names: Sequence[str]) -> dict[RobotId, Platform]:
+    """The platforms of those of these robots that joined."""
+
+    class Row(msgspec.Struct, frozen=True):
+        name: RobotId
+        platform: Platform
+
+    rows = await tx.rows(
+        "SELECT name, platform FROM robots WHERE name = ANY(%s) AND platform IS NOT NULL", (list(names),), Row
+    )
+    return {row.name: row.platform for row in rows}
