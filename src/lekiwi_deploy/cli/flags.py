@@ -93,7 +93,7 @@ def write_options(command: click.Command, context: click.Context, formatter: cli
     shared: list[tuple[str, str]] = []
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None:
+        if record is not None and isinstance(parameter, click.Option):
             (shared if isinstance(parameter, GlobalOption) else own).append(record)
     for title, records in (("Options", own), ("Global options", shared)):
         if records:
@@ -101,6 +101,21 @@ def write_options(command: click.Command, context: click.Context, formatter: cli
                 formatter.write_dl(records)
 
 
-def all_options() -> list[click.Parameter]:
-    """For the program itself: any flag may stand before the verb."""
-    return [GlobalOption(*option) for option in (*_SCOPES.values(), *_COMMON)]
+def all_options(*, hidden: bool = False) -> list[click.Parameter]:
+    """For the program itself, and groups of verbs: any flag may stand before the verb."""
+    return [GlobalOption(names, {**settings, "hidden": hidden}) for names, settings in (*_SCOPES.values(), *_COMMON)]
+
+
+class VerbGroup(click.Group):
+    """A noun with verbs of its own; alone it lists."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, invoke_without_command=True, **settings)
+        self.params += all_options(hidden=True)
+
+    def invoke(self, context: click.Context) -> Any:
+        if not context._protected_args and not context.args:
+            command = self.commands["list"]
+            with command.make_context("list", [], parent=context) as inner:
+                return command.invoke(inner)
+        return super().invoke(context)

@@ -44,6 +44,11 @@ class Output:
         return self._err.isatty() and not self.quiet and os.environ.get("TERM") != "dumb"
 
     @property
+    def redraws(self) -> bool:
+        """Whether what was printed on stdout may be replaced by something newer."""
+        return self._out.isatty() and not self.json and os.environ.get("TERM") != "dumb"
+
+    @property
     def columns(self) -> int:
         """Width of the terminal."""
         return shutil.get_terminal_size().columns
@@ -90,6 +95,10 @@ class Output:
         longest = max((len(name) for name, _ in shown), default=0)
         for name, value in shown:
             self.line(Cell(f"{name:<{longest}}{GAP}", "dim"), Cell(clean(value.text), value.style))
+
+    def clear_screen(self) -> None:
+        """For `redraws`: the next line is the terminal's first."""
+        self._write(self._out, "\x1b[H\x1b[2J", end="")
 
     def split(self, label: str, value: str) -> None:
         """`label` on stderr and `value`, on its own the data, on stdout: one line to whoever sees both."""

@@ -1,0 +1,207 @@
+"""`lekiwi robots …`"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import msgspec
+
+from lekiwi_deploy.cli.flags import Verb, VerbGroup
+from lekiwi_deploy.cli.robot_state import has_labels, state
+from lekiwi_deploy.cli.run import Run
+from lekiwi_deploy.cli.spans import ago, ahead, plural
+from lekiwi_deploy.cli.table import Cell, Column
+from lekiwi_deploy.errors import BadInput
+from lekiwi_deploy.wire.api import NewRobot, Robot, RobotJoin, Robots
+
+COLUMNS = (
+    Column("ROBOT"),
+    Column("STATE"),
+    Column("RUNS"),
+    Column("ENV", 2),
+    Column("SEEN", 1),
+    Column("LABELS", 3),
+    Column("PLATFORM", 4),
+    Column("AGENT", 5),
+)
+
+
+@click.group("robots", cls=VerbGroup)
+def robots() -> None:
+    """The robots of the project: add, list, show, tag, rm, resume, rejoin."""
+
+
+@robots.command("list", cls=Verb, uses=("environment", "project", "tags"))
+@click.pass_obj
+def list_(run: Run) -> None:
+    """Robots and how they are; with --env or --tag only those."""
+    tags = run.tags()
+    found = run.api.robots(project=run.project, environment=run.flags.environment)
+    shown = Robots(robots=tuple(robot for robot in found.robots if has_labels(robot, tags)))
+    run.out.object(shown)
+    if not shown.robots:
+        run.out.say("No robots match." if found.robots or run.flags.environment else "No robots yet.")
+        run.out.say(Cell("   → lekiwi robots add NAME --group production", "dim"))
+        return
+    run.out.table(
+        COLUMNS,
+        [
+            (
+                robot.name,
+                state(robot).word,
+                robot.running.deployment if robot.running else "",
+                robot.environment,
+                "online" if robot.online else ago(robot.last_seen_at, run.now()),
+                _labels(robot),
+                robot.platform.short if robot.platform else "",
+                robot.agent or "",
+            )
+            for robot in shown.robots
+        ],
+    )
+
+
+@robots.command("add", cls=Verb, uses=("environment", "project", "tags"))
+@click.argument("name")
+@click.option("--group", metavar="GROUP", help="Its environment, or the group of exactly one.")
+@click.pass_obj
+def add(run: Run, name: str, group: str | None) -> None:
+    """Add a robot and print the one line to run on it. The line works once, for 15 minutes; --tag sets labels."""
+    group = group or run.environment
+    if group is None:
+        raise BadInput(f"which group does {name} belong to?", next=(f"lekiwi robots add {name} --group production",))
+    _print_join(run, run.api.add_robot(run.project, NewRobot(name=name, group=group, labels=run.tags())))
+
+
+@robots.command("rejoin", cls=Verb)
+@click.argument("name")
+@click.pass_obj
+def rejoin(run: Run, name: str) -> None:
+    """Print another join line for a robot: the first one was not used in time, or the machine was replaced."""
+    _print_join(run, run.api.new_join_token(name))
+
+
+@robots.command("show", cls=Verb)
+@click.argument("name")
+@click.pass_obj
+def show(run: Run, name: str) -> None:
+    """One robot: what it runs, its services, what it waits for."""
+    robot = run.api.robot(name)
+    now = run.now()
+    run.out.object(robot)
+    how = state(robot)
+    running = robot.running
+    run.out.fields(
+        [
+            ("robot", Cell(robot.name, "bold")),
+            ("state", how.word),
+            ("why", how.why),
+            ("environment", f"{robot.environment} of {robot.project}"),
+            ("runs", f"{running.deployment}, since {ago(running.since, now)}" if running else "nothing"),
+            ("wanted", robot.desired if robot.desired and (not running or running.deployment != robot.desired) else ""),
+            ("link", "online" if robot.online else f"offline, last seen {ago(robot.last_seen_at, now)}"),
+            ("platform", robot.platform.key if robot.platform else ""),
+            ("host", robot.hostname or ""),
+            ("agent", robot.agent or ""),
+            ("labels", _labels(robot)),
+            ("retained", plural(robot.retained, "deployment") if robot.retained else ""),
+        ]
+    )
+    if robot.services:
+        run.out.line()
+        run.out.table(
+            (
+                Column("SERVICE"),
+                Column("STATE"),
+                Column("SINCE", 1),
+                Column("PID", 3),
+                Column("RESTARTS", 2),
+                Column("DETAIL"),
+            ),
+            [
+                (
+                    service.name,
+                    Cell(
+                        service.state.value.replace("_", " "), "green" if service.state.value == "ready" else "yellow"
+                    ),
+                    ago(service.since, now) if service.since else "",
+                    str(service.pid or ""),
+                    str(service.restarts or ""),
+                    service.detail or "",
+                )
+                for service in robot.services
+            ],
+        )
+    if robot.outcome is not None and robot.outcome.log and not how.fine:
+        run.out.line()
+        for line in robot.outcome.log:
+            run.out.line(Cell("│ ", "dim"), Cell(line, "dim"))
+
+
+@robots.command("tag", cls=Verb)
+@click.argument("name")
+@click.argument("labels", nargs=-1, required=True, metavar="K=V|K-…")
+@click.pass_obj
+def tag(run: Run, name: str, labels: tuple[str, ...]) -> None:
+    """Set labels of a robot; `K-` removes one."""
+    wanted: dict[str, str | None] = {}
+    for text in labels:
+        key, equals, value = text.partition("=")
+        if equals and key:
+            wanted[key] = value
+        elif text.endswith("-") and len(text) > 1:
+            wanted[text[:-1]] = None
+        else:
+            raise BadInput(f"{text[:60]!r}: give NAME=VALUE to set a label, NAME- to remove one")
+    robot = run.api.label_robot(name, wanted)
+    run.out.object(robot)
+    run.out.line(f"{robot.name}  {_labels(robot) or 'no labels'}")
+
+
+@robots.command("resume", cls=Verb)
+@click.argument("name")
+@click.pass_obj
+def resume(run: Run, name: str) -> None:
+    """End a pin: the robot goes on to what its environment wants."""
+    robot = run.api.resume_robot(name)
+    run.out.object(robot)
+    run.out.line(f"{robot.name} goes on to {robot.desired or 'what its environment wants'}")
+
+
+class Removed(msgspec.Struct, frozen=True, kw_only=True):
+    """What `robots rm --json` prints."""
+
+    robot: str
+    schema: str = "lekiwi.robot-removed/1"
+
+
+@robots.command("rm", cls=Verb)
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def rm(run: Run, name: str, yes: bool) -> None:
+    """Remove a robot: its key is refused from now on. What it runs goes on running."""
+    if not yes:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise BadInput(
+                f"removing {name} is for good, and there is no terminal to confirm it on",
+                next=(f"lekiwi robots rm {name} --yes",),
+                details={"reason": "no_terminal"},
+            )
+        click.confirm(f"Remove {name}? It will have to be joined again", abort=True, err=True)
+    run.api.remove_robot(name)
+    run.out.object(Removed(robot=name))
+    run.out.line(f"{name} is removed; what it runs goes on running, and nothing new reaches it")
+
+
+def _print_join(run: Run, join: RobotJoin) -> None:
+    run.out.object(join)
+    run.out.line(join.command)
+    run.out.say(
+        Cell(f"   Run that line on {join.robot}. It works once and expires {ahead(join.expires_at, run.now())}.", "dim")
+    )
+
+
+def _labels(robot: Robot) -> str:
+    return " ".join(f"{name}={value}" for name, value in sorted(robot.labels.items()))

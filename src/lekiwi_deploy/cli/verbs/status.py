@@ -1,0 +1,119 @@
+"""`lekiwi status`, and `lekiwi` alone."""
+
+from __future__ import annotations
+
+import time
+
+import click
+import msgspec
+
+from lekiwi_deploy.cli.flags import Verb
+from lekiwi_deploy.cli.robot_state import has_labels, state
+from lekiwi_deploy.cli.run import Run
+from lekiwi_deploy.cli.spans import ago
+from lekiwi_deploy.cli.table import Cell, Column
+from lekiwi_deploy.cli.verbs.listing import frozen
+from lekiwi_deploy.errors import Unavailable
+from lekiwi_deploy.wire.api import Deployment, Environment, Robot
+
+_EVERY_S = 2.0
+_REDRAW_S = 10.0  # so that ages move on
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What `--json` prints: environments, what is live in them, and every robot."""
+
+    project: str
+    environments: tuple[Environment, ...]
+    live: tuple[Deployment, ...]
+    robots: tuple[Robot, ...]
+    schema: str = "lekiwi.status/1"
+
+
+@click.command("status", cls=Verb, uses=("environment", "project", "robot", "tags"))
+@click.option("--watch", is_flag=True, help="Go on: whenever something changed.")
+@click.pass_obj
+def status(run: Run, watch: bool) -> None:
+    """What is live in which environment, and every robot that is not just running it, with the reason."""
+    seen = _look(run)
+    redraw = watch and run.out.redraws
+    if redraw:
+        run.out.clear_screen()
+    _show(run, seen)
+    shown_at = time.monotonic()
+    while watch:
+        time.sleep(_EVERY_S)
+        before = seen
+        try:
+            seen = _look(run)
+        except Unavailable as error:
+            run.out.say(Cell(f"{error.message}; trying again...", "yellow"))
+            continue
+        if seen != before or (redraw and time.monotonic() - shown_at > _REDRAW_S):
+            shown_at = time.monotonic()
+            if redraw:
+                run.out.clear_screen()
+            _show(run, seen)
+
+
+def _look(run: Run) -> Status:
+    wanted, tags = run.flags.environment, run.tags()
+    project = run.api.project(run.project)
+    environments = tuple(e for e in project.environments if wanted in (None, e.name))
+    robots = run.api.robots(project=project.name, environment=wanted).robots
+    recent = {d.id: d for d in run.api.deployments(project.name, {"limit": 50}).deployments}
+    live = []
+    for name in dict.fromkeys(e.live for e in environments if e.live):
+        live.append(recent[name] if name in recent else run.api.deployment(name).deployment)
+    return Status(
+        project=project.name,
+        environments=environments,
+        live=tuple(live),
+        robots=tuple(r for r in robots if run.flags.robot in (None, r.name) and has_labels(r, tags)),
+    )
+
+
+def _show(run: Run, seen: Status) -> None:
+    out, now = run.out, run.now()
+    out.object(seen)
+    live = {deployment.id: deployment for deployment in seen.live}
+    out.say(Cell(seen.project, "bold"), Cell(f"  {run.target.api}", "dim"))
+    if not seen.environments:
+        out.say("Nothing yet. Add a robot, then push or deploy:")
+        out.say(Cell("   → ", "dim"), Cell("lekiwi robots add NAME --group production", "cyan"))
+        return
+
+    def line(environment: Environment) -> tuple[str | Cell, ...]:
+        deployment = live.get(environment.live) if environment.live else None
+        ill = environment.online - environment.healthy
+        return (
+            environment.name,
+            environment.live or "nothing",
+            deployment.version if deployment else "",
+            ago(deployment.created_at, now) if deployment else "",
+            (deployment.commit or "")[:7] if deployment else "",
+            f"{environment.healthy}/{environment.robots} healthy" if environment.robots else "no robots",
+            Cell(f"{environment.robots - environment.online} offline", "yellow")
+            if environment.robots > environment.online
+            else Cell(f"{ill} not healthy", "red")
+            if ill > 0
+            else "",
+        )
+
+    columns = ("ENV", "LIVE", "VERSION", "AGE", "COMMIT", "ROBOTS", "")
+    drops = (0, 0, 1, 2, 3, 0, 4)
+    out.table(
+        [Column(title, drop) for title, drop in zip(columns, drops, strict=True)], [line(e) for e in seen.environments]
+    )
+    for environment in seen.environments:
+        for remark in frozen(environment, now):
+            out.line(*remark)
+    odd = [(robot, state(robot)) for robot in seen.robots]
+    rows = [
+        (robot.name, how.word, robot.running.deployment if robot.running else "nothing", how.why)
+        for robot, how in odd
+        if not how.fine or run.flags.robot or run.out.verbose
+    ]
+    if rows:
+        out.line()
+        out.table((Column("ROBOT"), Column("STATE"), Column("RUNS", 1), Column("WHY")), rows)
