@@ -70,13 +70,13 @@ def check_link(path: str, target: str) -> None:
         raise BadEntry(path, "it is a symbolic link to nothing")
     if target.startswith("/"):
         raise BadEntry(path, f"it is a symbolic link to the absolute path {target[:120]!a}; use a relative one")
-    parts = target.split("/")
+    parts = [part for part in target.split("/") if part not in ("", ".")]
     up = 0
     while up < len(parts) and parts[up] == "..":
         up += 1
     if up > path.count("/"):
         raise BadEntry(path, f"it is a symbolic link out of the deployment, to {target[:120]!a}")
-    below = [part for part in parts[up:] if part not in ("", ".")]
+    below = parts[up:]
     if ".." in below:
         raise BadEntry(path, f"it is a symbolic link with '..' after a name, {target[:120]!a}")
     try:
