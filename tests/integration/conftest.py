@@ -12,20 +12,25 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
+from served_app import Asker, make_token, serving
 
 from lekiwi_deploy.server.auth import Authenticator
 from lekiwi_deploy.server.config import Config
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.engines.folder import FolderStore
 from lekiwi_deploy.server.engines.postgres import EmbeddedPostgres
+from lekiwi_deploy.server.http.app import build_app
 from lekiwi_deploy.server.nudges import Nudges
 from lekiwi_deploy.server.packs import PackShelf
+from lekiwi_deploy.server.store import replicas
 from lekiwi_deploy.server.store.database import Database
 from lekiwi_deploy.server.store.installation import read_or_make
 from lekiwi_deploy.server.store.migrate import migrate
 from lekiwi_deploy.server.store.partitions import make_days
+from lekiwi_deploy.wire.api import Role
 
 
 @pytest.fixture(scope="session")
@@ -98,6 +103,7 @@ async def context(database: Database, nudges: Nudges, tmp_path: Path) -> Context
     """A whole context over the fresh database and a folder as object store."""
     async with database.transaction() as tx:
         installation = await read_or_make(tx, secrets.token_bytes)
+        await replicas.announce(tx, "rep_test0000", datetime.now(UTC))
     objects = FolderStore(tmp_path / "objects")
 
     def now() -> datetime:
@@ -118,3 +124,23 @@ async def context(database: Database, nudges: Nudges, tmp_path: Path) -> Context
         ticket_key=installation.ticket_key,
         hook_secret="secret-of-a-test",
     )
+
+
+@pytest.fixture
+async def api_url(context: Context) -> AsyncIterator[str]:
+    """The whole application, served on a port of this process. No loops run; run those that a test is about."""
+    async with serving(build_app(context)) as url:
+        yield url
+
+
+@pytest.fixture
+async def asking(context: Context, api_url: str) -> AsyncIterator[dict[Role, Asker]]:
+    """Someone of each role, asking the served API."""
+    async with httpx.AsyncClient(base_url=api_url, timeout=20, trust_env=False) as http:
+        yield {role: Asker(http, (await make_token(context, role))[0]) for role in Role}
+
+
+@pytest.fixture
+async def owner(asking: dict[Role, Asker]) -> Asker:
+    """An owner, asking the served API."""
+    return asking[Role.OWNER]

@@ -125,5 +125,5 @@ def _url(text: str) -> str:
         return ""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise BadInput(f"--url must look like https://deploy.example.org, not {text[:80]!r}")
+        raise BadInput("--url must look like https://deploy.example.org: no user, no password, no query")
     return text.rstrip("/")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import zstandard
 from litestar import Request, Response, get, post
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from lekiwi_deploy.content.compression import decompress_object
@@ -65,7 +65,7 @@ async def get_pack(
     request: _Request,
     digest: str,
     platform: str,
-    base: str | None = Parameter(query="from", default=None),
+    base: Annotated[str | None, QueryParameter(name="from")] = None,
 ) -> Response[bytes] | Stream:
     """Everything that the manifest has and `from` has not, as one stream; `Range` goes on where a download ended.
 

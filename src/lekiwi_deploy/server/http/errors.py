@@ -95,8 +95,15 @@ def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[E
     return _answer(*error_body(RuntimeError()))
 
 
+def _too_deep(request: Request[Any, Any, Any], error: RecursionError) -> Response[ErrorBody]:
+    if "deserializing" not in str(error):
+        return _unexpected(request, error)
+    return _answer(400, ErrorBody(code="bad_input", message="the request is not valid: its JSON is nested too deep"))
+
+
 EXCEPTION_HANDLERS: dict[int | type[Exception], Callable[..., Response[Any]]] = {
     LekiwiError: _lekiwi,
     HTTPException: _http,
+    RecursionError: _too_deep,
     Exception: _unexpected,
 }

@@ -38,6 +38,7 @@ class Idempotency:
 
     def __init__(self, context: Context, app: ASGIApp) -> None:
         self._context, self._app = context, app
+        self._under_way: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes on everything but POSTs below /api with the header."""
@@ -84,7 +85,10 @@ class Idempotency:
             await self._app(scope, _replayed(body), recorded)
         finally:
             # Also when the asker hung up: what was done is done, and the answer waits for its next try.
-            await asyncio.shield(self._settle(key, recorded, box))
+            try:
+                await asyncio.shield(self._settle(key, recorded, box))
+            finally:
+                self._under_way.discard(key)
         for message in recorded.messages:
             await send(message)
 
@@ -95,9 +99,16 @@ class Idempotency:
             for _ in range(int(PATIENCE_S)):
                 async with context.database.transaction() as tx:
                     found = await idempotency.claim(
-                        tx, key=key, actor=actor, request=request, replica=context.replica, now=context.now()
+                        tx,
+                        key=key,
+                        actor=actor,
+                        request=request,
+                        replica=context.replica,
+                        under_way=key in self._under_way,
+                        now=context.now(),
                     )
                 if found is True:
+                    self._under_way.add(key)
                     return None
                 if isinstance(found, bytes):
                     return found
