@@ -206,3 +206,11 @@ def _told(
             log=attempt.log,
         ),
     )
+
+
+def fetch_failed(ledger: Ledger, deployment: DeploymentId, why: str, now: datetime) -> Ledger:
+    """Its content can never be laid out here, as far as the server's answer tells: an outcome, though nothing was started."""
+    known = ledger.outcome
+    if known is not None and known.deployment == deployment and known.generation == ledger.generation:
+        return ledger
+    return _told(ledger, Attempt(deployment=deployment, generation=ledger.generation, why=why), Result.FAILED, now)

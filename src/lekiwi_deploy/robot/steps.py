@@ -134,7 +134,8 @@ Step = (
 @dataclass(frozen=True, slots=True)
 class Observed:
     """The robot, now. `present`: all files here; `laid_out`: tree complete. `live`: by the ledger; `current`: what the link names.
-    `stale`: services whose process is not the one that `live` says. `judgement`: of the open trial, None: there is none;
+    `lost`: what would be gone back
+    to if its files were here. `stale`: services whose process is not the one that `live` says. `judgement`: of the open trial, None: there is none;
     `boot_counted`: that trial was started in this boot. `blocked`: why a fetch is not tried now. `unfit`: this platform's key
     for those that have nothing for it."""
 
@@ -144,6 +145,7 @@ class Observed:
     live: DeploymentId | None = None
     current: DeploymentId | None = None
     fallback: DeploymentId | None = None
+    lost: DeploymentId | None = None
     stale: tuple[str, ...] = ()
     judgement: Judgement | None = None
     boot_counted: bool = True
@@ -207,6 +209,8 @@ def _settle(seen: Observed) -> Step | None:
         case Bad(why, service, keep):
             if keep:
                 return Hold(seen.live, why, service)
+            if seen.fallback is None and seen.lost is not None:
+                return Hold(seen.live, f"{why}; and the files of {seen.lost}, which ran before, are damaged", service)
             if seen.fallback is None:
                 return GiveUp(seen.live, why, service)
             return RollBack(seen.live, seen.fallback, why, service)

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 
-from lekiwi_deploy.robot.ledger import Ledger, SlotRecord, with_event, with_slot
+from lekiwi_deploy.robot.ledger import Ledger, SlotRecord, named, with_event, with_slot
 from lekiwi_deploy.robot.slots import Released, SlotState
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.link import Desired, Pin
@@ -55,19 +55,22 @@ def accept(ledger: Ledger, desired: Desired, now: datetime) -> Answer:
     elif pin is not None and ref is not None and ref.created_at > max(pin.at, over or pin.at):
         why = f"{ref.id} was created after the pin to {pin.deployment}, which ends"
         pin = None
-    return Answer(
-        msgspec.structs.replace(
-            ledger,
-            epoch=desired.epoch,
-            generation=desired.generation,
-            desired=desired,
-            pin=pin,
-            pin_over=over if pin is not None else None,
-        ),
-        True,
-        why,
-        new=True,
+    ledger = msgspec.structs.replace(
+        ledger,
+        epoch=desired.epoch,
+        generation=desired.generation,
+        desired=desired,
+        pin=pin,
+        pin_over=over if pin is not None else None,
     )
+    return Answer(without_unused(ledger), True, why, new=True)
+
+
+def without_unused(ledger: Ledger) -> Ledger:
+    """`ledger` without deployments that were only ever heard of."""
+    kept = named(ledger)
+    slots = {id_: slot for id_, slot in ledger.slots.items() if slot.state is not SlotState.ABSENT or id_ in kept}
+    return ledger if len(slots) == len(ledger.slots) else msgspec.structs.replace(ledger, slots=slots)
 
 
 def target(ledger: Ledger) -> DeploymentId | None:

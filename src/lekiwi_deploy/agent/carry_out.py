@@ -1,0 +1,238 @@
+"""Doing one step. What it means for the ledger stands in `robot/record.py`; it is on disk before this returns."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import assert_never
+
+from lekiwi_deploy.agent import machine
+from lekiwi_deploy.agent.failpoints import fp
+from lekiwi_deploy.agent.observe import fallback_of, keeping
+from lekiwi_deploy.agent.plan import Plan
+from lekiwi_deploy.agent.robot import Robot, Switch
+from lekiwi_deploy.robot import record
+from lekiwi_deploy.robot.affected import Affected, affected
+from lekiwi_deploy.robot.ledger import Attempt, Ledger
+from lekiwi_deploy.robot.steps import (
+    Activate,
+    CountStart,
+    Fetch,
+    GiveUp,
+    Hold,
+    LayOut,
+    MarkGood,
+    MarkHealthy,
+    MarkRelapsed,
+    PointCurrent,
+    Prune,
+    RestartServices,
+    RollBack,
+    Step,
+    StopFetch,
+    TearDown,
+)
+from lekiwi_deploy.robot.trial import failing
+from lekiwi_deploy.wire.ids import DeploymentId
+from lekiwi_deploy.wire.link import Result
+
+
+async def carry_out(robot: Robot, step: Step) -> None:
+    """Raises `OSError` of the disk or `LekiwiError` of the content; the step is then to be decided anew."""
+    match step:
+        case Fetch(deployment):
+            robot.fetch(deployment)
+        case StopFetch():
+            robot.fetches.stop()
+        case LayOut(deployment):
+            await _lay_out(robot, deployment)
+        case Activate(deployment):
+            _activate(robot, deployment)
+        case CountStart():
+            robot.remember(record.started_again(robot.ledger, machine.boot_id()))
+        case PointCurrent(deployment):
+            fp("switch.before_link")
+            robot.slots.point_current(deployment)
+            fp("switch.after_link")
+        case RestartServices(names):
+            await _restart(robot, names)
+        case MarkHealthy(deployment):
+            _mark_healthy(robot, deployment)
+        case MarkRelapsed():
+            robot.remember(record.relapsed(robot.ledger))
+        case MarkGood(deployment):
+            robot.remember(record.proven(robot.ledger, machine.utc_now()))
+            fp("trial.after_good")
+            robot.history.note("good", f"{deployment} is good", deployment, outcome=robot.ledger.outcome)
+        case RollBack():
+            _roll_back(robot, step)
+        case GiveUp():
+            _give_up(robot, step)
+        case Hold(deployment, why, service):
+            log = robot.tail.last_lines(service)
+            robot.remember(record.held(robot.ledger, why, machine.utc_now(), log))
+            robot.history.note(
+                "failed", f"{deployment} failed and runs on: {why}", deployment, service, robot.ledger.outcome
+            )
+        case TearDown(deployment):
+            await asyncio.to_thread(robot.slots.tear_down, deployment)
+        case Prune(deployment):
+            await _prune(robot, deployment)
+        case _:
+            assert_never(step)
+
+
+async def _lay_out(robot: Robot, deployment: DeploymentId) -> None:
+    robot.slots.laid_out.discard(deployment)
+    fp("stage.before_lay_out")
+    async with robot.content_lock:
+        await asyncio.to_thread(robot.slots.lay_out, deployment)
+    fp("stage.after_lay_out")
+    robot.slots.laid_out.add(deployment)
+
+
+def _activate(robot: Robot, deployment: DeploymentId) -> None:
+    decided = machine.boottime()
+    if not robot.slots.check(deployment):
+        robot.history.note("trouble", f"the files of {deployment} are damaged and are fetched again", deployment)
+        return
+    plan = robot.plan_of(deployment)
+    _make_live(robot, robot.ledger, plan, instead_of=None, decided=decided)
+    robot.history.note("activated", f"{deployment} ({plan.ref.version}) is live, on trial", deployment)
+
+
+def _make_live(robot: Robot, ledger: Ledger, plan: Plan, *, instead_of: Attempt | None, decided: float) -> None:
+    change = _change(robot, plan)
+    ledger = record.activated(
+        ledger,
+        plan.ref.id,
+        boot=machine.boot_id(),
+        now=machine.utc_now(),
+        restarted=change.names,
+        judged=change.judge,
+        baseline=failing(robot.services.seen()),
+        instead_of=instead_of,
+    )
+    fp("switch.before_journal")
+    robot.remember(ledger)
+    fp("switch.after_journal")
+    robot.switch = Switch(decided)
+    robot.services.use(plan)
+
+
+def _change(robot: Robot, plan: Plan) -> Affected:
+    before = robot.services.plan
+    return affected(
+        robot.services.fingerprints(),
+        plan.fingerprints,
+        {name: before.checks(name) for name in before.services} if before is not None else {},
+        {name: plan.checks(name) for name in plan.services},
+    )
+
+
+async def _restart(robot: Robot, names: tuple[str, ...]) -> None:
+    if robot.services.plan is None and robot.ledger.live is not None:
+        robot.services.use(robot.replan())
+    stopped = robot.switch.stopped if robot.switch is not None else {}
+    robot.switching = True
+    robot.report_due.set()
+    fp("switch.before_restart")
+    try:
+        await robot.services.restart(names, stopped)
+    finally:
+        robot.switching = False
+    fp("switch.after_restart")
+
+
+def _mark_healthy(robot: Robot, deployment: DeploymentId) -> None:
+    trial, switch = robot.ledger.trial, robot.switch
+    assert trial is not None
+    now = machine.boottime()
+    switch_ms = gap_ms = None
+    if switch is not None and not trial.told:
+        ups = {name: up for name in trial.judged if (up := robot.services.up_at(name)) is not None}
+        switch_ms = (max([*ups.values(), switch.decided]) - switch.decided) * 1000
+        if any(name not in ups for name in trial.judged):
+            switch_ms = (now - switch.decided) * 1000
+        gaps = [ups[name] - at for name, at in switch.stopped.items() if name in ups]
+        gap_ms = max(gaps, default=0.0) * 1000
+        robot.switch = None
+    fp("trial.before_healthy")
+    told = trial.told
+    robot.remember(
+        record.became_healthy(robot.ledger, since=now, now=machine.utc_now(), switch_ms=switch_ms, gap_ms=gap_ms)
+    )
+    fp("trial.after_healthy")
+    if told:
+        robot.history.note("healthy", f"{deployment} is healthy again", deployment)
+        return
+    took = f" after {switch_ms:.0f} ms" if switch_ms is not None else ""
+    outcome = robot.ledger.outcome
+    if outcome is not None and outcome.result is Result.ROLLED_BACK and trial.instead_of is not None:
+        text = (
+            f"{trial.instead_of.deployment} failed and was rolled back: {trial.instead_of.why}; {deployment} runs again"
+        )
+        robot.history.note("outcome", text, trial.instead_of.deployment, outcome=outcome)
+    else:
+        robot.history.note("outcome", f"{deployment} is healthy{took}", deployment, outcome=outcome)
+
+
+def _roll_back(robot: Robot, step: RollBack) -> None:
+    decided = machine.boottime()
+    if not robot.slots.check(step.to):
+        robot.history.note("trouble", f"{step.to} is damaged and cannot be gone back to", step.to)
+        if step.to in robot.slots.present:  # only its tree is; decided anew, it is laid out and gone back to
+            robot.slots.lay_out(step.to)
+            robot.slots.laid_out.add(step.to)
+        return
+    trial = robot.ledger.trial
+    assert trial is not None
+    attempt = Attempt(
+        deployment=step.failed,
+        generation=trial.generation,
+        why=step.why,
+        restarted=trial.restarted,
+        log=robot.tail.last_lines(step.service),
+    )
+    robot.history.note(
+        "rolled_back", f"{step.failed} failed: {step.why}; going back to {step.to}", step.failed, step.service
+    )
+    plan = robot.plan_of(step.to)
+    ledger = record.condemned(robot.ledger, step.why)
+    _make_live(robot, ledger, plan, instead_of=attempt, decided=decided)
+
+
+def _give_up(robot: Robot, step: GiveUp) -> None:
+    log = robot.tail.last_lines(step.service)
+    robot.remember(record.gave_up(robot.ledger, step.why, machine.utc_now(), log))
+    robot.services.use(None)
+    robot.history.note(
+        "failed",
+        f"{step.failed} failed: {step.why}; there is nothing to go back to, so nothing runs",
+        step.failed,
+        step.service,
+        robot.ledger.outcome,
+    )
+
+
+async def _prune(robot: Robot, deployment: DeploymentId) -> None:
+    await asyncio.to_thread(robot.slots.prune, deployment)
+    robot.remember(record.pruned(robot.ledger, deployment))
+    robot.collect_due = True
+
+
+async def make_room(robot: Robot) -> bool:
+    """The disk was too full: forget the older half of what is retained, and remove what nothing needs. Whether that gave room."""
+    current, back = robot.slots.current(), fallback_of(robot)
+    spare = keeping(robot, current, back, most=0).prune
+    for deployment in spare[: (len(spare) + 1) // 2]:
+        await _prune(robot, deployment)
+    return await collect(robot) > 0
+
+
+async def collect(robot: Robot) -> int:
+    """Remove objects that no slot needs; bytes given back."""
+    robot.collect_due = False
+    if robot.fetches.deployment is not None:
+        return 0
+    async with robot.content_lock:
+        return await asyncio.to_thread(robot.slots.collect)

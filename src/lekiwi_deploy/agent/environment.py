@@ -1,0 +1,92 @@
+"""What a service's process is given: command, folder, variables (see ARCHITECTURE.md)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from lekiwi_deploy.agent.config import AgentConfig
+from lekiwi_deploy.agent.paths import Paths
+from lekiwi_deploy.agent.supervisors.supervisor import Launch
+from lekiwi_deploy.wire.link import DeploymentRef
+from lekiwi_deploy.wire.manifest import Manifest, Service
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_INHERITED = ("HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
+_STATE = "LEKIWI_STATE"
+
+
+def family_prefix(paths: Paths) -> str:
+    """What the variable assignment begins with that every process of this robot's services inherits."""
+    return f"{_STATE}={paths.state}/"
+
+
+def service_port(service: Service, config: AgentConfig) -> int | None:
+    """The service's own port on this robot."""
+    return None if service.port is None else service.port + config.port_offset
+
+
+def launch(
+    paths: Paths,
+    config: AgentConfig,
+    ref: DeploymentRef,
+    manifest: Manifest,
+    service: Service,
+    fingerprint: str,
+    variables: Mapping[str, str],
+) -> Launch:
+    """How to start `service` of a deployment that is laid out. `variables`: the robot's own."""
+    slot = paths.deployments / ref.id
+    state = paths.state / service.name
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    environment = {
+        **inherited,
+        **{name: variables[name] for name in service.env if name in variables},
+        "PATH": os.pathsep.join(
+            [
+                *(str(slot / folder) for folder in manifest.bin_path),
+                str(paths.bin),
+                os.environ.get("PATH", _SYSTEM_PATH),
+            ]
+        ),
+        "PYTHONUNBUFFERED": "1",
+        "LEKIWI_ROBOT": config.robot,
+        "LEKIWI_DEPLOYMENT": ref.id,
+        "LEKIWI_VERSION": ref.version,
+        "LEKIWI_SERVICE": service.name,
+        _STATE: str(state),
+    }
+    if manifest.python_path:
+        environment["PYTHONPATH"] = os.pathsep.join(str(slot / folder) for folder in manifest.python_path)
+    port = service_port(service, config)
+    if port is not None:
+        environment["PORT"] = str(port)
+    return Launch(
+        name=service.name,
+        run=service.run,
+        folder=Path(slot / service.folder),
+        environment=environment,
+        deployment=ref.id,
+        fingerprint=fingerprint,
+        log=paths.logs / f"{service.name}.log",
+        family=f"{_STATE}={state}",
+        grace_s=service.stop_grace_s,
+    )
+
+
+def missing_variables(service: Service, variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Declared variables that this robot does not have; they stay unset."""
+    return tuple(name for name in service.env if name not in variables)
+
+
+def link_interpreter(paths: Paths, interpreter: str) -> None:
+    """Make `python3` and `python` in the agent's bin folder name the agent's own interpreter."""
+    for name in ("python3", "python"):
+        link = paths.bin / name
+        if link.is_symlink() and str(link.readlink()) == interpreter:
+            continue
+        new = paths.bin / f".{name}.new"
+        new.unlink(missing_ok=True)
+        new.symlink_to(interpreter)
+        new.replace(link)

@@ -1,0 +1,89 @@
+"""Joining a server: the key is made here and never leaves; the server gets its public half with a single-use token."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+
+from nacl.signing import SigningKey
+
+from lekiwi_deploy import __version__
+from lekiwi_deploy.agent import machine
+from lekiwi_deploy.agent.config import AgentConfig, read_config, write_config, write_key
+from lekiwi_deploy.agent.journal import Journal, JournalCorrupt
+from lekiwi_deploy.agent.lock import agent_lock
+from lekiwi_deploy.agent.paths import Paths
+from lekiwi_deploy.client.transport import Transport
+from lekiwi_deploy.errors import BadInput, Conflict, LekiwiError, NotFound, Unauthenticated
+from lekiwi_deploy.robot.wanted import joined_anew
+from lekiwi_deploy.wire.api import Joined, JoinRequest
+
+
+def join(
+    paths: Paths, url: str, token: str, *, port_offset: int = 0, insecure_http: bool = False, again: bool = False
+) -> AgentConfig:
+    """Make this root a robot of the server at `url`. `again`: although it is one already.
+
+    Raises what the server says (a used or expired token: `Unauthenticated`), `NotAllowed` for plain HTTP across a network,
+    `Conflict` when it joined before or an agent runs here. Nothing on the robot has changed then.
+    """
+    if not 0 <= port_offset <= 60_000:
+        raise BadInput(f"--port-offset {port_offset}: 0 to 60000 is possible")
+    transport = Transport(url, insecure_http=insecure_http)
+    with agent_lock(paths):
+        try:
+            known = read_config(paths)
+        except NotFound:
+            known = None
+        if known is not None and not again:
+            raise Conflict(
+                f"this robot is {known.robot} of {known.server} already",
+                next=(f"lekiwi-agent join {url} --token TOKEN --again",),
+            )
+        paths.make()
+        seed = os.urandom(32)
+        public = base64.b64encode(bytes(SigningKey(seed).verify_key)).decode()
+        request = JoinRequest(
+            token=token.strip(),
+            public_key=public,
+            hostname=machine.hostname(),
+            agent=__version__,
+            platform=machine.platform(),
+        )
+        try:
+            joined = transport.call("POST", "/api/join", Joined, body=request)
+        except LekiwiError as error:
+            if isinstance(error, (Unauthenticated, NotFound, Conflict)):
+                raise type(error)(
+                    error.message,
+                    next=error.next or ("lekiwi robots add NAME --group GROUP   # prints a new line to run here",),
+                    details=error.details,
+                ) from error
+            raise
+        _forget_the_server_before(paths)
+        config = AgentConfig(
+            server=transport.address,
+            server_id=joined.server,
+            robot=joined.robot,
+            project=joined.project,
+            environment=joined.environment,
+            port_offset=port_offset,
+            insecure_http=insecure_http,
+        )
+        write_key(paths, seed)
+        write_config(paths, config)
+        return config
+
+
+def _forget_the_server_before(paths: Paths) -> None:
+    """Generations and sequence numbers begin anew with a new identity. What runs stays."""
+    shutil.rmtree(paths.spool, ignore_errors=True)
+    paths.spool.mkdir(parents=True, exist_ok=True)
+    journal = Journal(paths.journal)
+    try:
+        ledger = journal.load()
+    except JournalCorrupt:
+        return  # `run` recovers it, and says so
+    if ledger is not None:
+        journal.save(joined_anew(ledger))

@@ -1,0 +1,233 @@
+"""What one agent process knows and holds: the ledger, the slots, the services, the download. It decides nothing: `reconcile.py` asks
+`robot/` what to do, `carry_out.py` does it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from lekiwi_deploy.agent import machine
+from lekiwi_deploy.agent.config import AgentConfig
+from lekiwi_deploy.agent.download import Downloads, Job, NoRoom, TicketExpired
+from lekiwi_deploy.agent.fetching import Fetches
+from lekiwi_deploy.agent.history import History
+from lekiwi_deploy.agent.journal import Journal
+from lekiwi_deploy.agent.paths import Paths
+from lekiwi_deploy.agent.plan import Plan, make_plan
+from lekiwi_deploy.agent.services import Services
+from lekiwi_deploy.agent.slots import Slots
+from lekiwi_deploy.agent.spool import Spool
+from lekiwi_deploy.agent.tail import Tail
+from lekiwi_deploy.errors import BadInput, LekiwiError, NotFound
+from lekiwi_deploy.robot.ledger import Ledger
+from lekiwi_deploy.robot.record import fetch_failed, staged
+from lekiwi_deploy.robot.wanted import accept
+from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest
+from lekiwi_deploy.wire.link import Desired
+from lekiwi_deploy.wire.platforms import Platform
+from lekiwi_deploy.wire.reasons import Reason
+
+EVENT_BYTES = 8 << 20
+LOG_BYTES = 32 << 20
+
+
+@dataclass
+class Switch:
+    """A switch under way, in CLOCK_BOOTTIME seconds: when it was decided, and when each service was told to stop."""
+
+    decided: float
+    stopped: dict[str, float] = field(default_factory=dict)
+
+
+class Robot:
+    """One per process, under agent.lock. Events are set for those who wait: `nudged` for the reconcile loop; `report_due`,
+    `records_due` and `ticket_due` for the link."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        config: AgentConfig,
+        platform: Platform,
+        ledger: Ledger,
+        journal: Journal,
+        slots: Slots,
+        *,
+        randomness: Callable[[], float],
+    ) -> None:
+        self.paths = paths
+        self.config = config
+        self.platform = platform
+        self.ledger = ledger
+        self.slots = slots
+        self.randomness = randomness
+        self.nudged = asyncio.Event()
+        self.report_due = asyncio.Event()
+        self.records_due = asyncio.Event()
+        self.ticket_due = asyncio.Event()
+        self.waiting: tuple[Reason, ...] = ()
+        self.switching = False
+        self.switch: Switch | None = None
+        self.content_lock = asyncio.Lock()
+        self.collect_due = False
+        self._journal = journal
+        self._dirty = False
+        self._turn: asyncio.Future[None] | None = None
+        self._desired_at: dict[DeploymentId, float] = {}
+        self.events = Spool(paths.spool / "events", limit=EVENT_BYTES, durable=True)
+        self.logs = Spool(
+            paths.spool / "logs",
+            limit=LOG_BYTES,
+            durable=False,
+            droppable=lambda record: b'"level":"debug"' in record,
+        )
+        self.history = History(self.events, self.logs, appended=self.records_due.set)
+        self.tail = Tail(self.logs, appended=self.records_due.set, trouble=self.history.trouble)
+        self.services = Services(
+            paths,
+            self.tail,
+            replan=self.replan,
+            nudge=self.nudge,
+            note=self.history.note,
+            randomness=randomness,
+        )
+        self.fetches = Fetches(
+            Downloads(config.server, slots, paths.downloads, platform),
+            finished=self._fetched,
+            progressed=self.report_due.set,
+            randomness=randomness,
+        )
+
+    def nudge(self) -> None:
+        """Look again soon."""
+        self.nudged.set()
+
+    def next_turn(self) -> asyncio.Future[None]:
+        """Done when the reconcile loop has looked once more."""
+        if self._turn is None or self._turn.done():
+            self._turn = asyncio.get_running_loop().create_future()
+        return self._turn
+
+    def turned(self) -> None:
+        """The reconcile loop has looked."""
+        self.report_due.set()
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
+
+    def remember(self, ledger: Ledger) -> None:
+        """The ledger is this from now on; on disk when this returns. Raises `OSError`; then nothing has changed."""
+        self._journal.save(ledger)
+        self.ledger = ledger
+        self._dirty = False
+
+    def flush(self) -> None:
+        """Put on disk what was accepted and nothing was done about yet. Raises `OSError`."""
+        if self._dirty:
+            self.remember(self.ledger)
+
+    def take(self, desired: Desired) -> None:
+        """The server's wish arrived. It is on disk before it is acted on or reported as seen (`flush`)."""
+        answer = accept(self.ledger, desired, machine.utc_now())
+        if not answer.taken:
+            self.history.note("refused", f"a desired state was refused: {answer.why}")
+            return
+        if answer.new and desired.deployment is not None:
+            self._desired_at = {desired.deployment.id: machine.boottime()}
+        if answer.why:
+            self.history.note("desired", answer.why, desired.deployment.id if desired.deployment else None)
+        self._dirty = self._dirty or answer.ledger != self.ledger
+        self.ledger = answer.ledger
+        self.fetches.unblock()
+        self.nudge()
+
+    def take_ticket(self, digest: ManifestDigest, ticket: str) -> None:
+        """Another ticket for the content of what is wanted."""
+        desired = self.ledger.desired
+        if desired is None or desired.deployment is None or desired.deployment.digest != digest:
+            return
+        self.ledger = msgspec.structs.replace(self.ledger, desired=msgspec.structs.replace(desired, ticket=ticket))
+        self.fetches.unblock(desired.deployment.id)
+        self.nudge()
+
+    def plan_of(self, deployment: DeploymentId) -> Plan:
+        """How its services are to run here, now. Raises `NotFound`, `BadInput`."""
+        ref = self.ledger.slots[deployment].ref
+        plan = make_plan(self.paths, self.config, self.platform, ref, self.slots.manifest(deployment))
+        known = self.services.plan
+        for text in plan.trouble if known is None or known.trouble != plan.trouble else ():
+            self.history.trouble(text)
+        return plan
+
+    def replan(self) -> Plan | None:
+        """The live deployment's plan, with the robot's variables as they are now."""
+        live = self.ledger.live
+        if live is None:
+            return None
+        try:
+            return self.plan_of(live)
+        except LekiwiError as error:
+            self.history.trouble(f"the services of {live} cannot be started: {error.message}")
+            return None
+
+    def fetch(self, deployment: DeploymentId) -> None:
+        """Begin to get what is missing of it."""
+        record = self.ledger.slots[deployment]
+        desired = self.ledger.desired
+        wanted = desired is not None and desired.deployment is not None and desired.deployment.id == deployment
+        self.fetches.start(
+            Job(
+                ref=record.ref,
+                ticket=desired.ticket if desired is not None and wanted else None,
+                base=self._base(deployment),
+                rollback_to=self.ledger.live,
+            )
+        )
+
+    def _base(self, deployment: DeploymentId) -> tuple[DeploymentId, ManifestDigest] | None:
+        """What to start a download from: the same content under another name, else what is live, else the newest."""
+        here = {id_: slot for id_, slot in self.ledger.slots.items() if id_ in self.slots.present and id_ != deployment}
+        wanted = self.ledger.slots[deployment].ref.digest
+        for id_, slot in here.items():
+            if slot.ref.digest == wanted:
+                return id_, slot.ref.digest
+        if self.ledger.live in here and self.ledger.live is not None:
+            return self.ledger.live, here[self.ledger.live].ref.digest
+        newest = max(here, key=lambda id_: here[id_].staged, default=None)
+        return (newest, here[newest].ref.digest) if newest is not None else None
+
+    def _fetched(self, job: Job, received: int, error: Exception | None) -> None:
+        deployment = job.ref.id
+        if error is None:
+            self.slots.present.add(deployment)
+            self.slots.laid_out.add(deployment)
+            since = self._desired_at.get(deployment)
+            ready_ms = (machine.boottime() - since) * 1000 if since is not None else None
+            try:
+                self.remember(staged(self.ledger, deployment, wire_bytes=received, ready_ms=ready_ms))
+            except OSError as failure:
+                self.fetches.block(deployment, failure)
+            else:
+                self.history.note("fetched", f"{deployment} is here, {received} bytes received", deployment)
+        else:
+            self._not_fetched(deployment, error)
+        self.nudge()
+
+    def _not_fetched(self, deployment: DeploymentId, error: Exception) -> None:
+        self.fetches.block(deployment, error)
+        if isinstance(error, TicketExpired):
+            self.ticket_due.set()
+            return
+        if isinstance(error, NoRoom):
+            self.collect_due = True
+            self.nudge()
+        if isinstance(error, (BadInput, NotFound)):
+            why = f"cannot be fetched: {error.message}"
+            failed = fetch_failed(self.ledger, deployment, why, machine.utc_now())
+            if failed != self.ledger:
+                self.ledger, self._dirty = failed, True
+                self.history.note("failed", f"{deployment} {why}", deployment, outcome=failed.outcome)
+            return
+        text = error.message if isinstance(error, LekiwiError) else str(error)
+        self.history.note("trouble", f"{deployment} cannot be fetched now: {text}", deployment)

@@ -1,0 +1,129 @@
+"""Putting an agent together and running it until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import random
+import signal
+import sys
+from pathlib import Path
+
+from lekiwi_deploy import __version__
+from lekiwi_deploy.agent import machine
+from lekiwi_deploy.agent.control import Control, roll_back
+from lekiwi_deploy.agent.environment import link_interpreter
+from lekiwi_deploy.agent.link import Link
+from lekiwi_deploy.agent.lock import agent_lock
+from lekiwi_deploy.agent.paths import Paths
+from lekiwi_deploy.agent.reconcile import reconcile
+from lekiwi_deploy.agent.report import Reporter
+from lekiwi_deploy.agent.robot import Robot
+from lekiwi_deploy.agent.start import check_contents, start
+from lekiwi_deploy.agent.supervisors import families
+from lekiwi_deploy.wire.local import Moved, RollBackPlease
+
+
+def run(paths: Paths, *, leave_services: bool) -> None:
+    """Until SIGTERM or SIGINT. `leave_services`: they go on running after that; otherwise they are stopped.
+
+    Raises `NotFound` for a root that never joined, `Conflict` when an agent runs here already.
+    """
+    asyncio.run(_run(paths, leave_services))
+
+
+def roll_back_alone(paths: Paths, ask: RollBackPlease) -> Moved:
+    """Without a running agent: do what one would do for `ask`, leave the services running, and end.
+
+    Raises what `run` raises, and what `control.roll_back` does.
+    """
+    return asyncio.run(_roll_back_alone(paths, ask))
+
+
+async def _run(paths: Paths, leave_services: bool) -> None:
+    with agent_lock(paths):
+        robot = await _started(paths)
+        reporter = Reporter(robot)
+        control = Control(robot, reporter)
+        await control.open()
+        _tell_hello(robot)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        link = Link(robot, reporter, control, randomness=random.random)
+        tasks = [
+            asyncio.create_task(reconcile(robot), name="reconcile"),
+            asyncio.create_task(link.run(), name="link"),
+            asyncio.create_task(_check_after_boot(robot), name="check"),
+        ]
+        gc.collect()
+        gc.freeze()
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([stopped, *tasks[:2]], return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks[:2]:
+                if task.done():
+                    task.result()  # a defect of ours: better to die loudly and be started again
+        finally:
+            stopped.cancel()
+            await control.close()
+            await _end(robot, tasks, leave_services)
+
+
+async def _roll_back_alone(paths: Paths, ask: RollBackPlease) -> Moved:
+    with agent_lock(paths):
+        robot = await _started(paths)
+        task = asyncio.create_task(reconcile(robot))
+        try:
+            return await roll_back(robot, ask)
+        finally:
+            await _end(robot, [task], leave_services=True)
+
+
+async def _started(paths: Paths) -> Robot:
+    families.become_subreaper()
+    robot = await start(paths, randomness=random.random)
+    link_interpreter(paths, getattr(sys, "_base_executable", "") or sys.executable)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, robot.services.reap)
+    return robot
+
+
+async def _end(robot: Robot, tasks: list[asyncio.Task[None]], leave_services: bool) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await robot.fetches.close()
+    if not leave_services:
+        await robot.services.stop_all()
+    robot.services.close()
+    robot.tail.close()
+    robot.history.note("agent_stopped", "the agent stopped" + (", its services run on" if leave_services else ""))
+    robot.history.flush()
+    with contextlib.suppress(OSError):
+        robot.flush()
+
+
+def _tell_hello(robot: Robot) -> None:
+    config, live = robot.config, robot.ledger.live
+    runs = f"{live} ({robot.ledger.slots[live].ref.version})" if live is not None else "nothing yet"
+    robot.history.note(
+        "agent_started",
+        f"lekiwi-agent {__version__}: robot {config.robot} of {config.server}, root {robot.paths.root}; runs {runs}",
+        live,
+    )
+
+
+async def _check_after_boot(robot: Robot) -> None:
+    """Look into the files once per boot, when the machine has calmed down."""
+    seen: Path = robot.paths.agent / "boot"
+    boot = machine.boot_id()
+    with contextlib.suppress(FileNotFoundError):
+        if seen.read_text() == boot:
+            return
+    await asyncio.sleep(20)
+    async with robot.content_lock:
+        await asyncio.to_thread(check_contents, robot)
+    with contextlib.suppress(OSError):
+        seen.write_text(boot)

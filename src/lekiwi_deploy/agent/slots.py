@@ -1,0 +1,221 @@
+"""The deployments on this robot's disk: `deployments/<id>/` with metadata and manifest, laid out as a tree or not, and `current`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from lekiwi_deploy.agent.paths import Paths
+from lekiwi_deploy.content import slots as layout
+from lekiwi_deploy.content.durable import sync_path
+from lekiwi_deploy.content.manifests import entries_for, read_manifest
+from lekiwi_deploy.content.objects import ObjectFolder
+from lekiwi_deploy.errors import LekiwiError, NotFound
+from lekiwi_deploy.wire.encoding import encode
+from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest, ObjectDigest
+from lekiwi_deploy.wire.link import DeploymentRef
+from lekiwi_deploy.wire.manifest import FileEntry, Manifest
+from lekiwi_deploy.wire.platforms import Platform
+
+_REMEMBERED = 4
+"""Manifests kept in memory: the live one, the fallback, the next."""
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True):
+    """metadata.json of a slot. `timestamp`: when the deployment was created; `rollback_to`: what was live when it came."""
+
+    id: DeploymentId
+    version: str
+    timestamp: datetime
+    commit: str | None
+    branch: str | None
+    author: str | None
+    rollback_to: DeploymentId | None
+    digest: ManifestDigest
+    manifest_size: int = 0
+
+
+class _Contents(msgspec.Struct, frozen=True):
+    """Of a manifest, only what objects it needs."""
+
+    files: tuple[FileEntry, ...]
+    platforms: dict[str, _Tree] = {}
+
+
+class _Tree(msgspec.Struct, frozen=True):
+    files: tuple[FileEntry, ...] = ()
+
+
+class Slots:
+    """The folders below `paths.lekiwi`. Methods that change something are durable on return and raise `OSError`."""
+
+    def __init__(self, paths: Paths, platform: Platform) -> None:
+        self._paths = paths
+        self._platform = platform
+        self.objects = ObjectFolder(paths.objects)
+        self._manifests: OrderedDict[DeploymentId, Manifest] = OrderedDict()
+        self._lock = threading.Lock()  # of `_manifests`: downloads read them from their thread
+        self.present: set[DeploymentId] = set()
+        """Deployments whose manifest and objects are all here."""
+        self.laid_out: set[DeploymentId] = set()
+        """Those whose tree is complete."""
+
+    def look(self) -> tuple[Metadata, ...]:
+        """Remove what an interrupted agent left, then find every slot; oldest first. `present` and `laid_out` are what the folders
+        say; `check` goes deeper."""
+        layout.remove_leftovers(self._paths.deployments)
+        with contextlib.suppress(FileNotFoundError):
+            (self._paths.lekiwi / ".current.new").unlink()
+        found = []
+        for folder in sorted(self._paths.deployments.iterdir()):
+            try:
+                metadata = msgspec.json.decode((folder / "metadata.json").read_bytes(), type=Metadata)
+            except (OSError, msgspec.MsgspecError):
+                continue
+            if metadata.id != folder.name or not (folder / "manifest.json").is_file():
+                continue
+            found.append(metadata)
+            self.present.add(metadata.id)
+            if layout.is_laid_out(folder):
+                self.laid_out.add(metadata.id)
+        return tuple(sorted(found, key=lambda metadata: (metadata.timestamp, metadata.id)))
+
+    def check(self, deployment: DeploymentId, *, hashes: bool = False) -> bool:
+        """Whether the slot is whole: sizes of the tree, if it is laid out, else of its objects; with `hashes` the content, too.
+
+        What is damaged is dropped, so that it is fetched again: after this `present` and `laid_out` are right about this slot.
+        """
+        try:
+            manifest = self.manifest(deployment)
+            entries = entries_for(manifest, self._platform.key)
+            if deployment in self.laid_out:
+                wrong = layout.verify_slot(self.folder(deployment), manifest, self._platform.key, hashes=hashes)
+                for entry in wrong if hashes else ():
+                    self.objects.discard(entry.digest)
+                if not wrong:
+                    return True
+                self.laid_out.discard(deployment)
+            missing = self.objects.missing(entry for entry in entries if entry.size)
+        except (LekiwiError, OSError):
+            self.laid_out.discard(deployment)
+            self.present.discard(deployment)
+            return False
+        if missing:
+            self.present.discard(deployment)
+        else:
+            self.present.add(deployment)
+        return False
+
+    def manifest(self, deployment: DeploymentId) -> Manifest:
+        """Raises `NotFound`, `BadInput`."""
+        with self._lock:
+            known = self._manifests.get(deployment)
+            if known is not None:
+                self._manifests.move_to_end(deployment)
+                return known
+        known = read_manifest(self.stored_manifest(deployment), digest=self.metadata(deployment).digest)
+        self.remember(deployment, known)
+        return known
+
+    def remember(self, deployment: DeploymentId, manifest: Manifest) -> None:
+        """Keep it in memory for a while."""
+        with self._lock:
+            self._manifests[deployment] = manifest
+            while len(self._manifests) > _REMEMBERED:
+                self._manifests.popitem(last=False)
+
+    def stored_manifest(self, deployment: DeploymentId) -> bytes:
+        """Its bytes. Raises `NotFound`."""
+        try:
+            return (self.folder(deployment) / "manifest.json").read_bytes()
+        except FileNotFoundError:
+            raise NotFound(f"{deployment} is not on this robot") from None
+
+    def metadata(self, deployment: DeploymentId) -> Metadata:
+        """Raises `NotFound`."""
+        try:
+            return msgspec.json.decode((self.folder(deployment) / "metadata.json").read_bytes(), type=Metadata)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            raise NotFound(f"{deployment} is not on this robot") from None
+
+    def folder(self, deployment: DeploymentId) -> Path:
+        """Where its slot is, or would be."""
+        return self._paths.deployments / deployment
+
+    def with_digest(self, digest: ManifestDigest, among: dict[DeploymentId, ManifestDigest]) -> DeploymentId | None:
+        """A present deployment whose manifest has this digest."""
+        return next((id_ for id_ in sorted(self.present) if among.get(id_) == digest), None)
+
+    def lay_out(self, deployment: DeploymentId) -> None:
+        """Make the tree of a present deployment. Raises `MissingObjects`, `CorruptObject`, `BadEntry`, too."""
+        folder = self.folder(deployment)
+        extra = {name: (folder / name).read_bytes() for name in ("metadata.json", "manifest.json")}
+        layout.lay_out(self.objects, self.manifest(deployment), self._platform.key, folder, extra=extra)
+
+    def publish(self, ref: DeploymentRef, stored: bytes, manifest: Manifest, rollback_to: DeploymentId | None) -> None:
+        """Make the slot of a deployment whose objects are all here, with its tree. Raises as `lay_out`."""
+        metadata = Metadata(
+            id=ref.id,
+            version=ref.version,
+            timestamp=ref.created_at,
+            commit=ref.commit,
+            branch=ref.branch,
+            author=ref.author,
+            rollback_to=rollback_to,
+            digest=ref.digest,
+            manifest_size=len(stored),
+        )
+        extra = {"metadata.json": msgspec.json.format(encode(metadata)) + b"\n", "manifest.json": stored}
+        layout.lay_out(self.objects, manifest, self._platform.key, self.folder(ref.id), extra=extra)
+
+    def tear_down(self, deployment: DeploymentId) -> None:
+        """Remove its tree; manifest and objects stay."""
+        self.laid_out.discard(deployment)
+        folder = self.folder(deployment)
+        extra = {name: (folder / name).read_bytes() for name in ("metadata.json", "manifest.json")}
+        layout.lay_bare(self.objects, folder, extra=extra)
+
+    def prune(self, deployment: DeploymentId) -> None:
+        """Remove its slot. Its objects go with `collect`."""
+        self.laid_out.discard(deployment)
+        self.present.discard(deployment)
+        with self._lock:
+            self._manifests.pop(deployment, None)
+        layout.remove_slot(self.folder(deployment))
+
+    def collect(self, also: Callable[[], frozenset[ObjectDigest]] = frozenset) -> int:
+        """Remove objects that no slot needs, nor `also` names; bytes given back. Reads every manifest."""
+        needed: set[ObjectDigest] = set(also())
+        for folder in self._paths.deployments.iterdir():
+            try:
+                contents = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=_Contents)
+            except FileNotFoundError:
+                continue
+            except (OSError, msgspec.MsgspecError):
+                return 0  # a manifest that cannot be read may need anything
+            needed.update(entry.digest for entry in contents.files)
+            for tree in contents.platforms.values():
+                needed.update(entry.digest for entry in tree.files)
+        return self.objects.remove_unreferenced(needed).bytes
+
+    def current(self) -> DeploymentId | None:
+        """What the link names."""
+        try:
+            return DeploymentId(Path(os.readlink(self._paths.current)).name)  # noqa: PTH115
+        except OSError:
+            return None
+
+    def point_current(self, deployment: DeploymentId) -> None:
+        """Switch the link in one step."""
+        new = self._paths.lekiwi / ".current.new"
+        new.unlink(missing_ok=True)
+        new.symlink_to(f"deployments/{deployment}")
+        new.replace(self._paths.current)
+        sync_path(self._paths.lekiwi)

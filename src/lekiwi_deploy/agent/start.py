@@ -1,0 +1,103 @@
+"""Coming up: read the journal, look at the disk, and make the two agree, always towards keeping what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from lekiwi_deploy.agent import machine
+from lekiwi_deploy.agent.config import read_config
+from lekiwi_deploy.agent.journal import Journal, JournalCorrupt
+from lekiwi_deploy.agent.paths import Paths
+from lekiwi_deploy.agent.robot import Robot
+from lekiwi_deploy.agent.slots import Metadata, Slots
+from lekiwi_deploy.errors import LekiwiError
+from lekiwi_deploy.robot.ledger import Ledger, SlotRecord, tick, with_slot
+from lekiwi_deploy.robot.slots import SlotState
+from lekiwi_deploy.wire.link import DeploymentRef
+
+
+async def start(paths: Paths, *, randomness: Callable[[], float]) -> Robot:
+    """The robot of this root, its running services adopted; under agent.lock. Raises `NotFound` when it never joined,
+    `OSError` when the disk cannot be used at all."""
+    config = read_config(paths)
+    paths.make()
+    journal = Journal(paths.journal)
+    trouble = []
+    slots = Slots(paths, machine.platform())
+    found = slots.look()
+    try:
+        ledger = journal.load()
+    except JournalCorrupt as error:
+        aside = journal.set_aside()
+        ledger = recovered(found, slots)
+        trouble.append(f"{error.message}; it is kept as {aside}, what runs goes on, and quarantines are forgotten")
+    ledger = with_found(ledger or Ledger(), found)
+    robot = Robot(paths, config, machine.platform(), ledger, journal, slots, randomness=randomness)
+    for text in trouble:
+        robot.history.trouble(text)
+    journal.keep_reserve()
+    _check_slots(robot)
+    robot.services.plan = robot.replan()
+    await robot.services.adopt()
+    robot.services.use(robot.services.plan)
+    return robot
+
+
+def recovered(found: tuple[Metadata, ...], slots: Slots) -> Ledger:
+    """A ledger out of what is on the disk: what `current` names is live and was good, since it ran. Generations begin anew."""
+    ledger = with_found(Ledger(), found)
+    current = slots.current()
+    if current is None or current not in ledger.slots:
+        return ledger
+    ledger = tick(ledger)
+    record = msgspec.structs.replace(
+        ledger.slots[current],
+        state=SlotState.GOOD,
+        first_live=ledger.clock,
+        last_good=ledger.clock,
+        last_healthy=ledger.clock,
+    )
+    return msgspec.structs.replace(with_slot(ledger, record), live=current, live_since=machine.utc_now())
+
+
+def with_found(ledger: Ledger, found: tuple[Metadata, ...]) -> Ledger:
+    """`ledger` with slots that it does not know, oldest first."""
+    for metadata in found:
+        known = ledger.slots.get(metadata.id)
+        if known is not None and known.state is not SlotState.ABSENT:
+            continue
+        ledger = tick(ledger)
+        ref = DeploymentRef(
+            id=metadata.id,
+            digest=metadata.digest,
+            manifest_size=metadata.manifest_size,
+            version=metadata.version,
+            created_at=metadata.timestamp,
+            commit=metadata.commit,
+            branch=metadata.branch,
+            author=metadata.author,
+        )
+        ledger = with_slot(ledger, SlotRecord(ref=ref, state=SlotState.STAGED, staged=ledger.clock))
+    return ledger
+
+
+def _check_slots(robot: Robot) -> None:
+    """Sizes of what runs and of what could be gone back to."""
+    for deployment in {robot.ledger.live, robot.ledger.came_from} - {None}:
+        if deployment is not None and deployment in robot.slots.laid_out and not robot.slots.check(deployment):
+            robot.history.note("trouble", f"the files of {deployment} are damaged and are put right", deployment)
+
+
+def check_contents(robot: Robot) -> None:
+    """After an unclean stop of the machine: what the files of the live deployment and its fallback really hold. Takes long; run it in a
+    thread."""
+    for deployment in {robot.ledger.live, robot.ledger.came_from} - {None}:
+        if deployment is None or deployment not in robot.slots.laid_out:
+            continue
+        try:
+            if not robot.slots.check(deployment, hashes=True):
+                robot.nudge()
+        except (OSError, LekiwiError):
+            robot.nudge()

@@ -1,0 +1,114 @@
+"""Watching the health checks of one process: probes when `robot/health.py` says, and tells when a verdict changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from lekiwi_deploy.agent import machine, probes
+from lekiwi_deploy.agent.supervisors.supervisor import Launch
+from lekiwi_deploy.robot.health import (
+    CheckState,
+    Verdict,
+    after_probe,
+    check_key,
+    next_probe_in,
+    probe_timeout,
+    verdict,
+)
+from lekiwi_deploy.robot.trial import CheckSeen
+from lekiwi_deploy.wire.manifest import CommandCheck, HealthCheck, HttpCheck, ProcessCheck, TcpCheck
+
+_LONGEST_S = 3600.0
+
+
+class Watch:
+    """Of the process that `launch` started at `started` (CLOCK_BOOTTIME). `port` is the service's own on this robot; `offset` is
+    added to ports that a check names. `ready_at`: when every check passed for the first time."""
+
+    def __init__(
+        self,
+        launch: Launch,
+        checks: tuple[HealthCheck, ...],
+        *,
+        port: int | None,
+        offset: int,
+        started: float,
+        changed: Callable[[], None],
+        helpers: set[int],
+    ) -> None:
+        self.checks = checks
+        self.ready_at: float | None = None
+        self._launch = launch
+        self._port = port
+        self._offset = offset
+        self._changed = changed
+        self._helpers = helpers
+        self._states = {self._key(check): CheckState(started) for check in checks}
+        self._told: dict[str, Verdict] = {}
+        self._tasks = [asyncio.get_running_loop().create_task(self._run(check)) for check in checks]
+
+    def seen(self) -> dict[str, CheckSeen]:
+        """Every check, now."""
+        now = machine.boottime()
+        return {
+            key: CheckSeen(verdict(self._states[key], check, now), self._states[key].error)
+            for check in self.checks
+            for key in (self._key(check),)
+        }
+
+    def stop(self) -> None:
+        """Watch no more."""
+        for task in self._tasks:
+            task.cancel()
+
+    @property
+    def only_process(self) -> bool:
+        """Whether nothing is asked of it but to live."""
+        return all(isinstance(check, ProcessCheck) for check in self.checks)
+
+    def _key(self, check: HealthCheck) -> str:
+        return check_key(check, self._port)
+
+    async def _run(self, check: HealthCheck) -> None:
+        key = self._key(check)
+        while True:
+            state, now = self._states[key], machine.boottime()
+            if isinstance(check, ProcessCheck):
+                self._tell(key, verdict(state, check, now))
+                wait = next_probe_in(state, check, now)
+                if wait <= 0:
+                    return
+                await asyncio.sleep(wait)
+                continue
+            await asyncio.sleep(min(_LONGEST_S, next_probe_in(state, check, now)))
+            error = await self._probe(check, probe_timeout(self._states[key], check, machine.boottime()))
+            self._states[key] = after_probe(self._states[key], error)
+            self._tell(key, verdict(self._states[key], check, machine.boottime()))
+
+    def _tell(self, key: str, now: Verdict) -> None:
+        if self._told.get(key) is now:
+            return
+        self._told[key] = now
+        complete = len(self._told) == len(self._states)
+        if self.ready_at is None and complete and set(self._told.values()) == {Verdict.PASSING}:
+            self.ready_at = machine.boottime()
+        self._changed()
+
+    async def _probe(self, check: HealthCheck, timeout_s: float) -> str | None:
+        match check:
+            case HttpCheck(path=path):
+                port = self._where(check.port)
+                return "the service has no port" if port is None else await probes.http(port, path, timeout_s)
+            case TcpCheck():
+                port = self._where(check.port)
+                return "the service has no port" if port is None else await probes.tcp(port, timeout_s)
+            case CommandCheck(run=run):
+                return await probes.command(
+                    run, self._launch.folder, self._launch.environment, timeout_s, self._helpers
+                )
+            case ProcessCheck():
+                return None
+
+    def _where(self, named: int | None) -> int | None:
+        return self._port if named is None else named + self._offset
