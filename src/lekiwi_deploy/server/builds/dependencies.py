@@ -86,7 +86,8 @@ async def resolve(
     key = _digest(FORMAT, "resolve", _inputs(shop.tree), platform.key, repr(test), project.source)
     kept = shop.cache / "resolved" / key
     if kept.exists():
-        return decode(kept.read_bytes(), Requirements, what=str(kept))
+        known: Requirements = decode(kept.read_bytes(), Requirements, what=str(kept))
+        return known
     try:
         found = await _resolve(shop, project, platform, test)
     finally:
@@ -180,7 +181,7 @@ async def install(shop: Workshop, requirements: Requirements, platform: Platform
     if not kept.exists():
         await _install(shop, requirements, platform, home)
     os.utime(kept)
-    found = decode(await asyncio.to_thread(kept.read_bytes), _Kept, what=str(kept))
+    found: _Kept = decode(await asyncio.to_thread(kept.read_bytes), _Kept, what=str(kept))
     return Installed(home / "deps", found.entries, found.byte_compiled, found.from_source)
 
 

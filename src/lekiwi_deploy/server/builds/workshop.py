@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from uv import find_uv_bin
@@ -50,13 +50,15 @@ class Workshop:
         network: bool = False,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        binds: tuple[Bind, ...] = (),
     ) -> Ended:
-        """Runs `command` in the project's folder (or `cwd`). Nothing of it is left when this returns."""
+        """Runs `command` in the project's folder (or `cwd`), with `binds` beside what it sees anyway. Nothing of it is left when this returns."""
         own = dict(env or {})
         if network:
             own |= {name: os.environ[name] for name in NETWORK_VARIABLES if name in os.environ}
         where = cwd or self.tree
-        argv = self.room.argv(command, cwd=where, network=network, env=own)
+        room = replace(self.room, binds=(*self.room.binds, *binds))
+        argv = room.argv(command, cwd=where, network=network, env=own)
         return await run(
             argv, cwd=where, env=self.room.process_env(own), timeout_s=timeout_s, on_lines=on_lines, mark=self.mark
         )

@@ -85,3 +85,13 @@ async def set_environment(
         (project, name, branch, jsonb(dict(policy)), now),
     )
     return done.rowcount == 1
+
+
+async def of_push(tx: Transaction, project: ProjectName, ref: str, commit: str) -> DeploymentRow | None:
+    """The newest deployment that a push of `commit` to `ref` made."""
+    return await tx.row(
+        "SELECT * FROM deployments WHERE project = %s AND ref = %s AND commit_sha = %s AND source = 'push' AND status = 'built' "
+        "ORDER BY created_at DESC LIMIT 1",
+        (project, ref, commit),
+        DeploymentRow,
+    )

@@ -1,0 +1,65 @@
+"""post-receive: the refs have moved; the reconciler is nudged, and what it makes of that is followed on the pusher's terminal."""
+
+from __future__ import annotations
+
+from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.follow import follow
+from lekiwi_deploy.server.git.push import HookCall, Say, first_branch
+from lekiwi_deploy.server.git.pushed import Update, read_options, read_updates
+from lekiwi_deploy.server.git.reconciler import held, seed_environments
+from lekiwi_deploy.server.git.repositories import default_branch, git, repository_path, tips
+from lekiwi_deploy.server.git.transcript import Release, Transcript, indented, warned
+from lekiwi_deploy.server.rollouts import source_of
+from lekiwi_deploy.server.store import refs
+from lekiwi_deploy.server.store.deployments import DeploymentRow
+from lekiwi_deploy.wire.ids import ProjectName, checked_name
+from lekiwi_deploy.wire.progress import Built
+
+
+async def follow_push(context: Context, call: HookCall, say: Say) -> int:
+    """Always 0: git takes no other answer once a ref has moved."""
+    project = ProjectName(checked_name("a project", call.env.get("LEKIWI_PROJECT", "")))
+    updates, options = read_updates(call.updates), read_options(call.options)
+    await _set_head(context, project, updates)
+    await seed_environments(context, project)
+    rows: list[DeploymentRow] = []
+    async with context.database.transaction() as tx:
+        for update in updates:
+            if not update.is_delete:
+                found = await refs.of_push(tx, project, update.ref, update.new)
+                rows += [found] if found else []
+        await tx.notify("refs", project)
+    for row in rows:
+        async with context.database.transaction() as tx:
+            why = await held(tx, row)
+        if why is not None:
+            await say(warned("Built", f"{row.id} {row.version}, but it does not go live: {why}"))
+        elif not options.wait:
+            await say(
+                indented(
+                    f"{row.id} {row.version} goes to {row.environment}; follow it with lekiwi inspect {row.id} --wait"
+                )
+            )
+        else:
+            await _follow(context, row, say)
+    return 0
+
+
+async def _follow(context: Context, row: DeploymentRow, say: Say) -> None:
+    transcript = Transcript(Release(source_of(row)))
+    built = False
+    async for entry in follow(context, row.id):
+        if built:
+            for line in transcript.lines(entry):
+                await say(line)
+        built = built or isinstance(entry.body, Built)
+
+
+async def _set_head(context: Context, project: ProjectName, updates: tuple[Update, ...]) -> None:
+    """HEAD follows the default branch of the first push."""
+    data = context.config.data
+    repository = repository_path(data, project)
+    head = await default_branch(data, repository)
+    first = first_branch(updates)
+    if first is not None and f"refs/heads/{head}" not in await tips(data, repository):
+        await git(data, repository, "symbolic-ref", "HEAD", f"refs/heads/{first}")

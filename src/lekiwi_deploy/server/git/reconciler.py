@@ -1,0 +1,143 @@
+"""The ref reconciler: what refs point at and was built, but is not live, goes live.
+
+Level-triggered: it compares the tips of refs with the deployments that wait, whoever nudged it. So a server that dies between a push's
+verdict and its rollout loses nothing, and the end of a freeze lets go what waited.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from lekiwi_deploy.errors import BadInput, LekiwiError
+from lekiwi_deploy.server.builds.project_file import FILE, read_project_file
+from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.git.repositories import blob, default_branch, repository_path, tips
+from lekiwi_deploy.server.rollouts import start_rollout
+from lekiwi_deploy.server.store import audit, builds, progress, projects, refs
+from lekiwi_deploy.server.store.database import Transaction
+from lekiwi_deploy.server.store.deployments import DeploymentRow
+from lekiwi_deploy.wire.ids import ProjectName
+from lekiwi_deploy.wire.progress import Closed
+
+LOOK_S = 2.0
+MOVES_WITHIN = timedelta(minutes=10)
+"""A ref that does not point at what was built for it after this time never will: the push came to nothing, or another followed."""
+ABANDONED = "the server was restarted during the build; push again"
+
+_log = logging.getLogger("lekiwi.git")
+
+
+async def run(context: Context) -> None:
+    """Until cancelled."""
+    with context.nudges.subscribe("refs") as hints:
+        while True:
+            await fail_abandoned(context)
+            async with context.database.transaction() as tx:
+                waiting = await refs.projects_with_waiting(tx)
+            for project in waiting:
+                try:
+                    await reconcile(context, project)
+                except LekiwiError as error:
+                    _log.warning("refs of %s: %s", project, error.message)
+            await hints.wait(LOOK_S)
+
+
+async def fail_abandoned(context: Context) -> None:
+    """Pushes whose builder is gone have failed: their hook is dead, so their ref cannot move."""
+    now = context.now()
+    async with context.database.transaction() as tx:
+        for id in await builds.abandoned_pushes(tx, now):
+            if await builds.fail(tx, id, ABANDONED, now):
+                await progress.append(tx, id, [Closed("failed", ABANDONED)], now, close=True)
+
+
+async def reconcile(context: Context, project: ProjectName) -> None:
+    """Starts the rollout of what waits in `project` and may go live; gives up what never will."""
+    repository = repository_path(context.config.data, project)
+    if not repository.exists():
+        return
+    refs_now = await tips(context.config.data, repository, "refs/")
+    async with context.database.transaction() as tx:
+        waiting = await refs.waiting(tx, project)
+    ready: dict[str, DeploymentRow] = {}
+    for row in waiting:  # newest first
+        if row.ref is None or refs_now.get(row.ref) != row.commit_sha:
+            if row.finished_at is not None and context.now() - row.finished_at > MOVES_WITHIN:
+                async with context.database.transaction() as tx:
+                    await refs.give_up(tx, row.id)
+        elif row.environment is not None:
+            ready.setdefault(row.environment, row)
+    if not ready:
+        return
+    await seed_environments(context, project)
+    for row in ready.values():
+        await _go_live(context, row)
+
+
+async def _go_live(context: Context, row: DeploymentRow) -> None:
+    assert row.environment is not None
+    async with context.database.transaction() as tx:
+        if await refs.went_further(tx, row.project, row.environment, row.created_at):
+            await refs.give_up(tx, row.id)
+            return
+        why = await held(tx, row)
+        if why is not None:
+            await _say_once(tx, context, row, why)
+            return
+        await start_rollout(
+            tx,
+            context,
+            deployment_id=row.id,
+            environment=row.environment,
+            kind="deploy",
+            by=row.created_by,
+            reason=(row.message or "").split("\n", 1)[0],
+        )
+
+
+async def held(tx: Transaction, row: DeploymentRow) -> str | None:
+    """Why a built push does not go live by itself; None when nothing keeps it."""
+    assert row.environment is not None
+    environment = await projects.environment(tx, row.project, row.environment)
+    if environment.freeze is not None:
+        why = f" ({environment.freeze.why})" if environment.freeze.why else ""
+        return f"{row.environment} is frozen by {environment.freeze.by}{why}; lekiwi unfreeze -e {row.environment} lets it go"
+    if not environment.auto_deploy:
+        name = row.branch or row.commit_sha
+        return f"{row.environment} has auto_deploy: false; lekiwi deploy --ref {name} -e {row.environment} lets it go"
+    return None
+
+
+async def _say_once(tx: Transaction, context: Context, row: DeploymentRow, why: str) -> None:
+    entries = await progress.read(tx, row.id, 0, 10_000)
+    if not any(isinstance(entry.body, Closed) and entry.body.text == why for entry in entries):
+        await progress.append(tx, row.id, [Closed("built", why)], context.now())
+
+
+async def seed_environments(context: Context, project: ProjectName) -> None:
+    """Environments become what lekiwi.yaml of the default branch says, as far as it names them."""
+    data = context.config.data
+    repository = repository_path(data, project)
+    branch = f"refs/heads/{await default_branch(data, repository)}"
+    commit = (await tips(data, repository)).get(branch)
+    if commit is None or _SEEDED.get((str(repository), project)) == commit:
+        return
+    content = await blob(data, repository, commit, FILE)
+    try:
+        spec = read_project_file(content or b"")
+    except BadInput as error:
+        _log.warning("%s of %s at %s: %s", FILE, project, commit[:7], error.message)
+        return
+    async with context.database.transaction() as tx:
+        for environment in spec.environments:
+            if await refs.set_environment(
+                tx, project, environment.name, environment.branch, environment.policy, context.now()
+            ):
+                detail = {"branch": environment.branch, "policy": dict(environment.policy), "commit": commit}
+                await audit.record(tx, FILE, "environment.set", f"project/{project}/{environment.name}", detail)
+    _SEEDED[str(repository), project] = commit
+
+
+_SEEDED: dict[tuple[str, str], str] = {}
+"""Commits whose lekiwi.yaml was read already; a cache of this process, by repository."""

@@ -1,0 +1,146 @@
+"""The bare repositories below DIR/git, and git itself: how it is run and configured. Configuration is passed with every command, so
+that it is the present version's, whatever a repository's own file says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lekiwi_deploy.content.durable import write_durably
+from lekiwi_deploy.errors import Failed, Unavailable
+from lekiwi_deploy.server.git import hook
+from lekiwi_deploy.wire.ids import ProjectName
+
+MAX_PUSH = 2 << 30
+"""Bytes of one push."""
+
+_SETTINGS = (
+    ("safe.directory", "*"),
+    ("http.receivepack", "true"),
+    ("http.getanyfile", "false"),
+    ("receive.fsckObjects", "true"),
+    ("receive.fsck.badTimezone", "ignore"),  # harmless, and in the history of well-known repositories
+    ("receive.fsck.missingSpaceBeforeDate", "ignore"),
+    ("receive.fsck.zeroPaddedFilemode", "ignore"),
+    ("receive.maxInputSize", str(MAX_PUSH)),
+    ("receive.advertisePushOptions", "true"),
+    ("receive.denyDeleteCurrent", "refuse"),
+    ("receive.autogc", "true"),
+    ("gc.pruneExpire", "90.days.ago"),
+    ("core.fsmonitor", "false"),
+    ("core.logAllRefUpdates", "true"),
+    ("core.attributesFile", os.devnull),
+    ("protocol.version", "2"),
+    ("uploadpack.allowFilter", "true"),
+)
+
+
+class GitFailed(Failed):
+    """git refused; `message` is what it said."""
+
+
+def repository_path(data: Path, project: str) -> Path:
+    """Where the repository of `project` is, or would be."""
+    return data / "git" / f"{project}.git"
+
+
+def hooks_path(data: Path) -> Path:
+    """The folder with our hooks, shared by all repositories."""
+    return data / "hooks"
+
+
+def git_environment(data: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """All variables that a git process gets: nothing of ours or of this machine's configuration but what it needs."""
+    settings = (*_SETTINGS, ("core.hooksPath", str(hooks_path(data))))
+    env = {
+        "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        "HOME": str(data / "git"),
+        "LC_ALL": "C.UTF-8",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ALLOW_PROTOCOL": "none",
+        "GIT_CONFIG_COUNT": str(len(settings)),
+    }
+    for number, (key, value) in enumerate(settings):
+        env[f"GIT_CONFIG_KEY_{number}"] = key
+        env[f"GIT_CONFIG_VALUE_{number}"] = value
+    return env | dict(extra or {})
+
+
+async def git(data: Path, repository: Path, *arguments: str, env: Mapping[str, str] | None = None) -> bytes:
+    """Runs git in `repository` and gives what it writes. Raises `GitFailed`."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "git", "--git-dir", str(repository), *arguments,
+            env=git_environment(data, env), stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise Unavailable("git is not installed on the server", next=("apt install git",)) from error
+    out, errors = await process.communicate()
+    if process.returncode != 0:
+        said = " ".join(errors.decode(errors="replace").split())
+        raise GitFailed(f"git {arguments[0]}: {said[:300] or f'exit {process.returncode}'}")
+    return out
+
+
+async def ensure_repository(data: Path, project: ProjectName) -> Path:
+    """The repository of an existing project, made when it is not there yet, and the hooks in their present form."""
+    path = repository_path(data, project)
+    await asyncio.to_thread(_write_hooks, data)
+    if not (path / "HEAD").exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = path.with_name(f".{project}.{os.getpid()}.new")
+        shutil.rmtree(temporary, ignore_errors=True)
+        await git(data, temporary, "init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(temporary))
+        try:
+            temporary.rename(path)
+        except OSError:  # made by a request at the same time
+            shutil.rmtree(temporary, ignore_errors=True)
+    return path
+
+
+def _write_hooks(data: Path) -> None:
+    folder = hooks_path(data)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in ("pre-receive", "post-receive"):
+        command: Sequence[str] = (sys.executable, "-I", "-S", str(Path(hook.__file__).resolve()), name)
+        wanted = f"#!/bin/sh\nexec {shlex.join(command)}\n".encode()
+        path = folder / name
+        if not path.exists() or path.read_bytes() != wanted:
+            write_durably(path, wanted, mode=0o755)
+
+
+async def default_branch(data: Path, repository: Path) -> str:
+    """The branch that HEAD names, whether it exists or not."""
+    out = await git(data, repository, "symbolic-ref", "--short", "HEAD")
+    return out.decode(errors="replace").strip()
+
+
+async def tips(data: Path, repository: Path, prefix: str = "refs/heads/") -> dict[str, str]:
+    """Ref -> commit, of all refs below `prefix`."""
+    out = await git(data, repository, "for-each-ref", "--format=%(objectname) %(refname)", prefix)
+    found = (line.split(" ", 1) for line in out.decode(errors="replace").splitlines() if " " in line)
+    return {ref: commit for commit, ref in found}
+
+
+async def blob(
+    data: Path, repository: Path, commit: str, path: str, env: Mapping[str, str] | None = None, limit: int = 1 << 20
+) -> bytes | None:
+    """The content of a file at `commit`; None when there is no such file, or it has more than `limit` bytes."""
+    try:
+        size = await git(data, repository, "cat-file", "-s", f"{commit}:{path}", env=env)
+        if int(size) > limit:
+            return None
+        return await git(data, repository, "cat-file", "blob", f"{commit}:{path}", env=env)
+    except GitFailed:
+        return None
