@@ -4,8 +4,10 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 
+from lekiwi_deploy.cli.program import Program
 from lekiwi_deploy.server.builds.project_file import read_project_file
 
 TOP = Path(__file__).parents[2]
@@ -37,3 +39,19 @@ def test_make_targets_exist(document: Path) -> None:
         if line.startswith("make "):
             words = shlex.split(line, comments=True)[1:]
             assert {word for word in words if "=" not in word} <= targets, line
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(TOP)))
+def test_every_lekiwi_command_that_is_shown_exists_with_its_options(document: Path) -> None:
+    for line in _code(document.read_text()).splitlines():
+        if not re.match(r"(\$ )?lekiwi [a-z]", line) or line.startswith("lekiwi server"):
+            continue
+        words = shlex.split(line.removeprefix("$ ").partition(" < ")[0], comments=True)[1:]
+        command: click.Command = Program()
+        while isinstance(command, click.Group):
+            found = command.get_command(click.Context(command), words.pop(0))
+            assert found is not None, line
+            command = found
+        known = {name for parameter in command.params for name in parameter.opts}
+        given = {word.partition("=")[0] for word in words if word.startswith("-")}
+        assert given <= known, line

@@ -126,7 +126,6 @@ Ctrl-C stops everything.
         shutil.copytree(self._example, folder, ignore=shutil.ignore_patterns("__pycache__", ".*_cache", ".venv"))
         repository = Repository(person, folder)
         repository.git("init", "-q").ok()
-        repository.git("remote", "add", "lekiwi", f"{self._fleet.server.url}/git/{PROJECT}.git").ok()
         repository.commit("Our LeKiwi")
         return repository
 
