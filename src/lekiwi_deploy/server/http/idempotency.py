@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import logging
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 from litestar.enums import ScopeType
@@ -38,7 +39,7 @@ class Idempotency:
 
     def __init__(self, context: Context, app: ASGIApp) -> None:
         self._context, self._app = context, app
-        self._under_way: set[str] = set()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes on everything but POSTs below /api with the header."""
@@ -62,7 +63,9 @@ class Idempotency:
         # Without a token to tell askers apart, the body does: it holds the join token.
         name = hashlib.sha256(b"\0".join([actor.encode(), b"" if actor else request.encode(), key])).hexdigest()
         box = SecretBox(hashlib.sha256(b"\0".join([b"answer", key, authorization, request.encode()])).digest())
-        await self._once(scope, send, name, actor, request, body, box)
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        async with lock:  # in this process one at a time; the database keeps other processes apart
+            await self._once(scope, send, name, actor, request, body, box)
 
     async def _once(
         self, scope: HTTPScope, send: Send, key: str, actor: str, request: str, body: bytes, box: SecretBox
@@ -85,30 +88,20 @@ class Idempotency:
             await self._app(scope, _replayed(body), recorded)
         finally:
             # Also when the asker hung up: what was done is done, and the answer waits for its next try.
-            try:
-                await asyncio.shield(self._settle(key, recorded, box))
-            finally:
-                self._under_way.discard(key)
+            await asyncio.shield(self._settle(key, recorded, box))
         for message in recorded.messages:
             await send(message)
 
     async def _claim(self, key: str, actor: str, request: str) -> bytes | None:
-        """None: carry it out. Bytes: the sealed answer. Waits while somebody else is at it."""
+        """None: carry it out. Bytes: the sealed answer. Waits while another process is at it."""
         context = self._context
         with context.nudges.subscribe("idempotency", key) as settled:
             for _ in range(int(PATIENCE_S)):
                 async with context.database.transaction() as tx:
                     found = await idempotency.claim(
-                        tx,
-                        key=key,
-                        actor=actor,
-                        request=request,
-                        replica=context.replica,
-                        under_way=key in self._under_way,
-                        now=context.now(),
+                        tx, key=key, actor=actor, request=request, replica=context.replica, now=context.now()
                     )
                 if found is True:
-                    self._under_way.add(key)
                     return None
                 if isinstance(found, bytes):
                     return found

@@ -20,12 +20,10 @@ class _Row:
     alive: bool
 
 
-async def claim(
-    tx: Transaction, *, key: str, actor: str, request: str, replica: str, under_way: bool, now: datetime
-) -> bytes | bool:
+async def claim(tx: Transaction, *, key: str, actor: str, request: str, replica: str, now: datetime) -> bytes | bool:
     """True: `replica` is to carry the request out now. False: it is under way elsewhere. Bytes: the answer it got before.
 
-    `under_way`: whether `replica`, asking, is at this request already.
+    What `replica` itself claimed before counts as given up: it asks only when it is not at it.
 
     Raises `Conflict` when another request was made under the same key.
     """
@@ -48,7 +46,7 @@ async def claim(
         raise Conflict("this Idempotency-Key was used for another request: every new request needs a new key")
     if found.answer is not None:
         return found.answer
-    if under_way if found.claimed_by == replica else found.alive:
+    if found.alive and found.claimed_by != replica:
         return False
     await tx.execute("UPDATE idempotency SET claimed_by = %s, created_at = %s WHERE key = %s", (replica, now, key))
     return True
