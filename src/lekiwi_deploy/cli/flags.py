@@ -110,12 +110,15 @@ class VerbGroup(click.Group):
     """A noun with verbs of its own; alone it lists."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, invoke_without_command=True, **settings)
+        super().__init__(*args, **{"invoke_without_command": True, "callback": _list_alone, **settings})
         self.params += all_options(hidden=True)
 
-    def invoke(self, context: click.Context) -> Any:
-        if not context._protected_args and not context.args:
-            command = self.commands["list"]
-            with command.make_context("list", [], parent=context) as inner:
-                return command.invoke(inner)
-        return super().invoke(context)
+
+@click.pass_context
+def _list_alone(context: click.Context) -> Any:
+    if context.invoked_subcommand is not None:
+        return None
+    group = context.command
+    assert isinstance(group, click.Group)
+    with group.commands["list"].make_context("list", [], parent=context) as inner:
+        return group.commands["list"].invoke(inner)

@@ -1,7 +1,7 @@
 """The only place that prints. Data on stdout, everything else on stderr; `--json` gives one object, or one a line for streams.
 
 Colour only on a terminal, and never when NO_COLOR, --no-color or TERM=dumb says so. What others wrote (log lines, commit
-messages, robots' errors) goes through `table.clean` before it reaches a terminal.
+messages, robots' errors) cannot move the cursor: every text goes through `table.clean`.
 """
 
 from __future__ import annotations
@@ -81,10 +81,11 @@ class Output:
         if self.json:
             return
         terminal = self._out.isatty()
-        lines, left_out = lay_out(columns, rows, self.columns - len(indent) if terminal else None)
-        if terminal and rows:
-            self._say(indent, self._joined(self._err, lines[0], GAP))
-        for line in lines[1:]:
+        header = terminal and bool(rows) and not self.quiet
+        lines, left_out = lay_out(columns, rows, self.columns - len(indent) if terminal else None, header=header)
+        if header:
+            self._say(indent, self._joined(self._err, lines.pop(0), GAP))
+        for line in lines:
             self._write(self._out, indent + self._joined(self._out, line, GAP))
         if left_out:
             self.say(Cell(f"{indent}({', '.join(left_out)}: widen the terminal or use --json)", "dim"))
@@ -94,7 +95,7 @@ class Output:
         shown = [(n, v if isinstance(v, Cell) else Cell(v)) for n, v in pairs if (v.text if isinstance(v, Cell) else v)]
         longest = max((len(name) for name, _ in shown), default=0)
         for name, value in shown:
-            self.line(Cell(f"{name:<{longest}}{GAP}", "dim"), Cell(clean(value.text), value.style))
+            self.line(Cell(f"{name:<{longest}}{GAP}", "dim"), value)
 
     def clear_screen(self) -> None:
         """For `redraws`: the next line is the terminal's first."""
@@ -122,11 +123,11 @@ class Output:
     def detail(self, text: str) -> None:
         """A remark for -v."""
         if self.verbose and not self.quiet:
-            self._write(self._err, self._joined(self._err, (Cell(clean(text), "dim"),)))
+            self._write(self._err, self._joined(self._err, (Cell(text, "dim"),)))
 
     def warn(self, text: str) -> None:
         """What a person should not miss: on stderr, also with -q."""
-        self._write(self._err, self._joined(self._err, (Cell("Warning: ", "yellow"), clean(text))))
+        self._write(self._err, self._joined(self._err, (Cell("Warning: ", "yellow"), text)))
 
     def error(self, error: LekiwiError) -> None:
         """What went wrong and what to do; with --json as an `ErrorBody` on stdout."""
@@ -136,13 +137,13 @@ class Output:
             self.object(ErrorBody(code=error.code, message=error.message, next=error.next, details=dict(error.details)))
             return
         first, *more = error.message.splitlines() or [""]
-        self._write(self._err, self._joined(self._err, (Cell("Error: ", "red"), clean(first))))
+        self._write(self._err, self._joined(self._err, (Cell("Error: ", "red"), first)))
         for line in more:
             self._write(self._err, f"       {clean(line)}")
         for candidate in _candidates(error.details.get("candidates")):
             self._write(self._err, f"  {clean(candidate)}")
         for command in error.next:
-            self._write(self._err, self._joined(self._err, (Cell("  → ", "dim"), Cell(clean(command), "cyan"))))
+            self._write(self._err, self._joined(self._err, (Cell("  → ", "dim"), Cell(command, "cyan"))))
 
     def draw(self, text: str) -> None:
         """Control sequences and whole lines for a live region on stderr."""
@@ -163,14 +164,12 @@ class Output:
 
     def _joined(self, stream: TextIO, cells: Iterable[str | Cell], gap: str = "") -> str:
         colour = stream.isatty() and not self.no_color
-        return gap.join(
-            cell
-            if isinstance(cell, str)
-            else f"\x1b[{STYLES[cell.style]}m{cell.text}\x1b[0m"
-            if colour and cell.style
-            else cell.text
-            for cell in cells
-        )
+        parts = []
+        for cell in cells:
+            text, style = (cell, "") if isinstance(cell, str) else (cell.text, cell.style)
+            text = clean(text)
+            parts.append(f"\x1b[{STYLES[style]}m{text}\x1b[0m" if colour and style else text)
+        return gap.join(parts)
 
     def _write(self, stream: TextIO, text: str, end: str = "\n") -> None:
         stream.write(text + end)

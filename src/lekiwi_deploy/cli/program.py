@@ -21,6 +21,7 @@ class Program(click.Group):
             "lekiwi",
             help="Push to deploy for robots, and back with one command.",
             invoke_without_command=True,
+            callback=_status_alone,
             params=all_options(),
             context_settings={"help_option_names": ["-h", "--help"]},
             epilog=_EPILOG,
@@ -55,15 +56,6 @@ class Program(click.Group):
             raise click.UsageError(f"There is no verb {args[0][:40]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
-    def invoke(self, ctx: click.Context) -> object:
-        # click keeps what follows the options here; nothing of it: plain `lekiwi`
-        if not ctx._protected_args and not ctx.args:
-            status = self.get_command(ctx, "status")
-            assert status is not None
-            with status.make_context("status", [], parent=ctx) as inner:
-                return status.invoke(inner)
-        return super().invoke(ctx)
-
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section in dict.fromkeys(entry.section for entry in VERBS.values()):
             with formatter.section(section):
@@ -71,6 +63,18 @@ class Program(click.Group):
                     [(name, e.help) for name, e in VERBS.items() if e.section == section and not e.hidden]
                 )
         write_options(self, ctx, formatter)
+
+
+@click.pass_context
+def _status_alone(context: click.Context) -> object:
+    if context.invoked_subcommand is not None:
+        return None
+    program = context.command
+    assert isinstance(program, Program)
+    status = program.get_command(context, "status")
+    assert status is not None
+    with status.make_context("status", [], parent=context) as inner:
+        return status.invoke(inner)
 
 
 def _show_version(context: click.Context, option: click.Parameter, value: bool) -> None:

@@ -58,15 +58,20 @@ def cut(text: str, width: int) -> str:
     return taken + "…"
 
 
-def lay_out(columns: Sequence[Column], rows: Sequence[Row], width: int | None) -> tuple[list[list[Cell]], list[str]]:
-    """Padded cells, the header first, and the titles of columns left out to fit into `width` (None: as wide as it gets).
+def lay_out(
+    columns: Sequence[Column], rows: Sequence[Row], width: int | None, *, header: bool
+) -> tuple[list[list[Cell]], list[str]]:
+    """Padded cells, with `header` the titles first, and the titles of columns left out to fit into `width` (None: no limit).
 
     A column that is empty in every row is left out silently.
     """
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
     cells = [[Cell(clean(cell.text), cell.style) for cell in row] for row in cells]
     shown = [i for i in range(len(columns)) if not rows or any(row[i].text for row in cells)]
-    widths = [max([wide(columns[i].title), *(wide(row[i].text) for row in cells)]) for i in range(len(columns))]
+    widths = [
+        max([wide(columns[i].title) if header else 0, *(wide(row[i].text) for row in cells)])
+        for i in range(len(columns))
+    ]
     left_out: list[str] = []
 
     def total() -> int:
@@ -92,5 +97,5 @@ def lay_out(columns: Sequence[Column], rows: Sequence[Row], width: int | None) -
             full[-1] = Cell(full[-1].text.rstrip(), full[-1].style)
         return full
 
-    header = [Cell(column.title, "dim") for column in columns]
-    return [padded(header), *(padded(row) for row in cells)], left_out
+    titles = [padded([Cell(column.title, "dim") for column in columns])] if header else []
+    return [*titles, *(padded(row) for row in cells)], left_out

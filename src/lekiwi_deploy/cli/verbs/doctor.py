@@ -8,7 +8,7 @@ import msgspec
 from lekiwi_deploy.cli.checks import Check, all_checks
 from lekiwi_deploy.cli.flags import Verb
 from lekiwi_deploy.cli.run import Run
-from lekiwi_deploy.cli.table import Cell, clean
+from lekiwi_deploy.cli.table import Cell
 
 _SIGNS = {"ok": Cell("✓", "green"), "warn": Cell("!", "yellow"), "fail": Cell("✗", "red")}
 
@@ -28,9 +28,9 @@ def doctor(run: Run) -> int:
     seen = []
     for check in all_checks(run):
         seen.append(check)
-        run.out.line(_SIGNS[check.state], f" {check.name:<12}", clean(check.text))
+        run.out.line(_SIGNS[check.state], f" {check.name:<12}", check.text)
         if check.fix:
-            run.out.line(" " * 14, Cell("→ ", "dim"), Cell(clean(check.fix), "cyan"))
+            run.out.line(" " * 14, Cell("→ ", "dim"), Cell(check.fix, "cyan"))
     ok = all(check.state != "fail" for check in seen)
     run.out.object(Doctor(ok=ok, checks=tuple(seen)))
     return 0 if ok else 1

@@ -11,7 +11,7 @@ import msgspec
 from lekiwi_deploy.cli.flags import Verb
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import ago, plural, size, span
-from lekiwi_deploy.cli.table import Cell, Column, clean
+from lekiwi_deploy.cli.table import Cell, Column
 from lekiwi_deploy.cli.verbs import listing
 from lekiwi_deploy.wire.api import Deployment, DeploymentDetail, Rollout
 from lekiwi_deploy.wire.ids import DeploymentId, RolloutId
@@ -64,7 +64,7 @@ def inspect(run: Run, deployment: str, wait: bool, timeout: str | None, robots: 
         if detail.rollout is not None:
             _rollout(run, detail.rollout, robots=robots)
         for wrote in written or ():
-            run.out.line(Cell(f"{wrote.step.value:<6} ", "dim"), clean(wrote.text))
+            run.out.line(Cell(f"{wrote.step.value:<6} ", "dim"), wrote.text)
     return code
 
 

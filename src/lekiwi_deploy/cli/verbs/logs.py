@@ -8,7 +8,7 @@ import click
 
 from lekiwi_deploy.cli.flags import Verb
 from lekiwi_deploy.cli.run import Run
-from lekiwi_deploy.cli.table import Cell, clean
+from lekiwi_deploy.cli.table import Cell
 from lekiwi_deploy.errors import LekiwiError
 from lekiwi_deploy.wire.api import LogEntry
 
@@ -83,5 +83,5 @@ def _print(run: Run, entries: Iterator[LogEntry]) -> None:
             Cell(f"{when:%H:%M:%S}.{when.microsecond // 1000:03} ", "dim"),
             Cell(f"{names[0]:<{widths[0]}} ", "cyan"),
             Cell(f"{names[1]:<{widths[1]}} ", "dim"),
-            Cell(clean(entry.text), _STYLES.get(entry.level or "", "")),
+            Cell(entry.text, _STYLES.get(entry.level or "", "")),
         )

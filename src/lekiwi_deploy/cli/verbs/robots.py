@@ -27,9 +27,7 @@ COLUMNS = (
 )
 
 
-@click.group("robots", cls=VerbGroup)
-def robots() -> None:
-    """The robots of the project: add, list, show, tag, rm, resume, rejoin."""
+robots = VerbGroup("robots", help="The robots of the project: add, list, show, tag, rm, resume, rejoin.")
 
 
 @robots.command("list", cls=Verb, uses=("environment", "project", "tags"))

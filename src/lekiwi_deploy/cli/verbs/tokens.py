@@ -26,9 +26,7 @@ class Revoked(msgspec.Struct, frozen=True, kw_only=True):
     schema: str = "lekiwi.token-revoked/1"
 
 
-@click.group("tokens", cls=VerbGroup)
-def tokens() -> None:
-    """Tokens of people and programs; for owners."""
+tokens = VerbGroup("tokens", help="Tokens of people and programs; for owners.")
 
 
 @tokens.command("create", cls=Verb)
