@@ -1,7 +1,8 @@
 """One robot's link: `(session, message) -> (session, effects)`. The socket carries out the effects and decides nothing.
 
-A clone is proved by a boot id that comes back: a machine never returns to an earlier one, so when a second machine answers for the
-same key, the first one's return gives both away, while a robot that merely rebooted, or lost power, is never mistaken for a clone.
+A clone is proved by a boot id that comes back: a machine never returns to an earlier one. Whoever greets with another boot id while a
+link is live has to wait, and that link is asked to come back: if it does, two machines use the key, and both are refused; if it does
+not, it was a leftover of a robot that rebooted or lost power, which is then let in and never mistaken for a clone.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from lekiwi_deploy.wire.link import (
 )
 from lekiwi_deploy.wire.protocol import OLDEST_UNDERSTOOD, PROTOCOL
 
+PATIENCE_S = 5.0
+"""How long a newcomer waits for the robot whose link is live to show that it is."""
 _LARGEST = 2**53
 _LONGEST_NAME = 255
 _BOOT = 64
@@ -67,7 +70,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a robot when it says hello. `session`: its link that is thought to be live; `boot`, `previous_boots`: the boot
-    ids it came with before; `robots`: how many the server has in all."""
+    ids it came with before; `contender`: one that has waited for `contended_s` seconds since it greeted beside a live link; `robots`:
+    how many the server has in all."""
 
     project: str
     public_key: bytes | None
@@ -75,6 +79,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None
     boot: str | None
     previous_boots: tuple[str, ...]
+    contender: str | None = None
+    contended_s: float = 0.0
     events: int
     logs: int
     desired: Desired
@@ -120,13 +126,17 @@ class Displaced(msgspec.Struct, frozen=True):
     retry: bool
 
 
+class Contended(msgspec.Struct, frozen=True):
+    """Another machine greeted with this robot's key: the robot is to come back, which proves that it is alive."""
+
+
 class Draining(msgspec.Struct, frozen=True):
     """The server is about to close; the robot is to come back after `after_s`."""
 
     after_s: float
 
 
-Message = FromRobot | Known | Malformed | Silent | Stored | Wanted | Displaced | Draining
+Message = FromRobot | Known | Malformed | Silent | Stored | Wanted | Displaced | Contended | Draining
 Step = tuple[Session, tuple[do.Effect, ...]]
 
 
@@ -148,6 +158,9 @@ def step(session: Session, message: Message) -> Step:
             return _refuse(session, code, why, retry=retry)
         case Draining(after_s):
             bye = Goodbye(why="the server restarts", after_s=after_s)
+            return _closed(session), (do.Send(bye), do.Close(do.GOING_AWAY))
+        case Contended():
+            bye = Goodbye(why="another machine greeted with this robot's key", after_s=0.0)
             return _closed(session), (do.Send(bye), do.Close(do.GOING_AWAY))
         case Silent():
             return _refuse(session, "timed_out", "no hello came", retry=True)
@@ -220,9 +233,16 @@ def _claim(session: Session, hello: Hello, facts: Facts | None) -> Step:
     cloned = "two machines use this robot's key: remove the robot and join it again"
     if facts.cloned:
         return _refuse(session, "not_allowed", cloned, retry=False)
-    if session.boot in facts.previous_boots:
+    another = facts.boot is not None and facts.boot != session.boot
+    returned = facts.contender is not None and not another
+    if session.boot in facts.previous_boots or returned:
         closed, effects = _refuse(session, "not_allowed", cloned, retry=False)
-        return closed, (do.MarkCloned(session.robot, facts.session), *effects)
+        return closed, (do.MarkCloned(session.robot), *effects)
+    waits = facts.contender == session.boot
+    if another and (facts.contended_s < PATIENCE_S if waits else facts.session is not None):
+        why = "another machine is connected with this robot's key: it is asked whether it is still there"
+        closed, effects = _refuse(session, "conflict", why, retry=True)
+        return closed, effects if waits else (do.Contend(session.robot, session.boot), *effects)
     acked = {Stream.EVENTS: facts.events, Stream.LOGS: facts.logs}
     welcome = Welcome(
         robot=session.robot,
@@ -239,8 +259,8 @@ def _claim(session: Session, hello: Hello, facts: Facts | None) -> Step:
         logs=facts.logs,
         told=(facts.desired.epoch, facts.desired.generation),
     )
-    before = facts.boot if facts.boot != session.boot else None
-    return live, (do.TakeOver(session.robot, session.boot, before, facts.session), do.Send(welcome))
+    before = facts.boot if another else None
+    return live, (do.TakeOver(session.robot, session.boot, before), do.Send(welcome))
 
 
 def reconnect_max_s(robots: int) -> float:

@@ -29,21 +29,27 @@ class LookUp:
 
 @dataclass(frozen=True, slots=True)
 class TakeOver:
-    """This session is the robot's link from now on, with hello's report. `boot_before`: to be remembered when it is another
-    one; `displaced`: the session that it replaces, if one was live."""
+    """This session is the robot's link from now on, with hello's report; nobody contends for it any more. `boot_before`: the boot
+    id it came with before, to be remembered; None: the same."""
 
     robot: RobotId
     boot: str
     boot_before: str | None
-    displaced: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class MarkCloned:
-    """The robot's key is used by two machines: mark it, end `live` too."""
+    """The robot's key is used by two machines: mark it, and end its live link."""
 
     robot: RobotId
-    live: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contend:
+    """A machine with another boot id greeted beside a live link: note it, and ask that link to come back (`Contended`)."""
+
+    robot: RobotId
+    boot: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ class Close:
     code: int
 
 
-Effect = Send | LookUp | TakeOver | MarkCloned | StoreReport | StoreEvents | StoreLogs | IssueTicket | Close
+Effect = Send | LookUp | TakeOver | MarkCloned | Contend | StoreReport | StoreEvents | StoreLogs | IssueTicket | Close
 
 
 def refusal(code: str, message: str, *, retry: bool) -> tuple[Send, Close]:

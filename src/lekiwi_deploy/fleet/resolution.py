@@ -84,7 +84,7 @@ def resolve(selector: str | None, candidates: Candidates, now: datetime, utc_off
     return Resolved(found, interval, at, echo(said, at, found, interval, candidates.environment, zone, now))
 
 
-def _exact(selector: selectors.Exact, known: Candidates, now: datetime, utc_offset_min: int) -> Candidate:
+def _exact(selector: selectors.Exact, said: str, known: Candidates, now: datetime, utc_offset_min: int) -> Candidate:
     match selector:
         case selectors.Previous():
             return _runnable(_previous(known), known)
@@ -105,7 +105,7 @@ def _exact(selector: selectors.Exact, known: Candidates, now: datetime, utc_offs
                 )
             return _runnable(known.intervals[-1 - count].deployment, known)
         case selectors.Time(when):
-            return _runnable(_live_at(instant(when, now, utc_offset_min), known, now).deployment, known)
+            return _runnable(_live_at(instant(when, now, utc_offset_min), said, known, now).deployment, known)
         case never:
             assert_never(never)
 
@@ -114,12 +114,12 @@ def _one_of(
     readings: Sequence[selectors.Exact], said: str, known: Candidates, now: datetime, utc_offset_min: int
 ) -> Candidate:
     if len(readings) == 1:
-        return _exact(readings[0], known, now, utc_offset_min)
+        return _exact(readings[0], said, known, now, utc_offset_min)
     found: dict[DeploymentId, Candidate] = {}
     failed: list[LekiwiError] = []
     for reading in readings:
         try:
-            one = _exact(reading, known, now, utc_offset_min)
+            one = _exact(reading, said, known, now, utc_offset_min)
         except Ambiguous:
             raise
         except LekiwiError as error:
@@ -231,15 +231,15 @@ def _latest_interval(id: DeploymentId, known: Candidates) -> Interval | None:
     return next((interval for interval in reversed(known.intervals) if interval.deployment == id), None)
 
 
-def _live_at(at: datetime, known: Candidates, now: datetime) -> Interval:
+def _live_at(at: datetime, said: str, known: Candidates, now: datetime) -> Interval:
     if at > now:
-        raise BadInput(f"{_stamp(at, now)} is in the future: a time means what was live then")
+        raise BadInput(f"{said}, {_stamp(at, now)}, is in the future: a time means what was live then")
     interval = _interval_at(at, known)
     if interval is not None:
         return interval
     later = next((one for one in known.intervals if one.since > at), None)
     hint = "" if later is None else f"; {later.deployment} was the first after it, on {_stamp(later.since, at)}"
-    raise NotFound(f"nothing was live in {known.environment} on {_stamp(at, now)}{hint}", next=("lekiwi list",))
+    raise NotFound(f"nothing was live in {known.environment} at {said}, {_stamp(at, now)}{hint}", next=("lekiwi list",))
 
 
 def _stamp(at: datetime, beside: datetime) -> str:

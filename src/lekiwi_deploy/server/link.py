@@ -7,7 +7,7 @@ looks, and lets that go.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable
 from typing import Any
 
 from lekiwi_deploy.errors import Unavailable
@@ -17,6 +17,7 @@ from lekiwi_deploy.server.inbox import Inbox
 from lekiwi_deploy.server.loops import supervised
 from lekiwi_deploy.server.robot_link import Receive, RobotLink, Send
 from lekiwi_deploy.server.store import sessions
+from lekiwi_deploy.server.store.sessions import Owner
 from lekiwi_deploy.wire.ids import RobotId
 
 AGAIN_S = 60.0
@@ -36,7 +37,7 @@ class LinkEndpoint:
         self._open: set[RobotLink] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         event = await receive()
         if event["type"] != "websocket.connect":
             return
@@ -117,15 +118,8 @@ class LinkEndpoint:
                         owners = await sessions.owners(tx, chunk)
                     for name in chunk:
                         link = self._links.get(name)
-                        if link is None or owners.get(name) == link.session_id:
-                            continue
-                        if name not in owners:
-                            link.tell(decide.Displaced("not_found", f"robot {name!r} was removed", False))
-                        elif owners[name] is None:
-                            why = "this link was ended: come back to be told why"
-                            link.tell(decide.Displaced("not_allowed", why, True))
-                        else:
-                            link.displaced()
+                        if link is not None:
+                            _let_go_of(link, owners.get(name))
 
     async def _say_goodbye(self) -> None:
         """When the server is about to stop: asks robots to come back, spread over time."""
@@ -135,6 +129,17 @@ class LinkEndpoint:
             if number % GOODBYE_BATCH == GOODBYE_BATCH - 1:
                 await asyncio.sleep(0)
         await asyncio.Event().wait()
+
+
+def _let_go_of(link: RobotLink, owner: Owner | None) -> None:
+    if owner is None:
+        link.tell(decide.Displaced("not_found", f"robot {link.robot!r} was removed", False))
+    elif owner.session is None:
+        link.tell(decide.Displaced("not_allowed", "this link was ended: come back to be told why", True))
+    elif owner.session != link.session_id:
+        link.displaced()
+    elif owner.contended:
+        link.tell(decide.Contended())
 
 
 def _chunks(names: Iterable[RobotId], size: int = 1000) -> list[list[RobotId]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from lekiwi_deploy.wire.encoding import encode
 from lekiwi_deploy.wire.ids import ManifestDigest
@@ -48,7 +49,7 @@ class Outbox:
             self._close = code
             self._filled.set()
 
-    async def send_all(self, send: Callable[[dict[str, object]], Awaitable[None]]) -> None:
+    async def send_all(self, send: Callable[[Any], Awaitable[None]]) -> None:
         """Sends by `send` (an ASGI socket's) until `close` was called. Raises `TimeoutError` when the other side takes nothing."""
         while True:
             await self._filled.wait()

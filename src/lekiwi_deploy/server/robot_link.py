@@ -28,8 +28,8 @@ HELLO_S = 10.0
 """A socket that says no hello for so long is closed: an older one proves nothing any more."""
 BATCHES = 8
 """So many batches of records may wait to be stored; then no more frames are read."""
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[dict[str, object]], Awaitable[None]]
+Receive = Callable[..., Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
 _log = logging.getLogger("lekiwi.link")
 _DECODER = msgspec.json.Decoder(FromRobot)
 
@@ -145,10 +145,17 @@ class RobotLink:
                 self._outbox.put(message)
             case do.Close(code):
                 self._outbox.close(code)
-            case do.LookUp() | do.TakeOver() | do.MarkCloned() | do.StoreReport() | do.StoreEvents() | do.StoreLogs():
+            case (
+                do.LookUp()
+                | do.TakeOver()
+                | do.MarkCloned()
+                | do.Contend()
+                | do.StoreReport()
+                | do.StoreEvents()
+                | do.StoreLogs()
+                | do.IssueTicket()
+            ):
                 raise AssertionError(f"{effect} needs the database")
-            case do.IssueTicket():
-                raise AssertionError("a ticket needs the database")
             case never:
                 assert_never(never)
 
@@ -164,8 +171,10 @@ class RobotLink:
                     match effect:
                         case do.TakeOver():
                             await self._take_over(tx, effect, look_up)
-                        case do.MarkCloned(robot, _):
+                        case do.MarkCloned(robot):
                             await sessions.mark_cloned(tx, robot, self._context.now())
+                        case do.Contend(robot, boot):
+                            await sessions.contend(tx, robot, boot, self._context.now())
                         case _:
                             later.append(effect)
         except LekiwiError as error:
@@ -208,6 +217,8 @@ class RobotLink:
             session=row.session,
             boot=row.boot_id,
             previous_boots=row.previous_boots,
+            contender=row.contender,
+            contended_s=(self._context.now() - row.contender_at).total_seconds() if row.contender_at else 0.0,
             events=row.acked_events,
             logs=row.acked_logs,
             desired=desired_of(self._context, wanted),

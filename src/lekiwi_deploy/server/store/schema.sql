@@ -140,6 +140,8 @@ CREATE TABLE robots (
     session_replica text,
     boot_id      text,
     previous_boots text[] NOT NULL DEFAULT '{}', -- boot ids seen before this one: a machine never goes back to an earlier one
+    contender    text,                          -- boot id that greeted with the robot's key while the link of another was live
+    contender_at timestamptz,
     cloned_at    timestamptz,                   -- two live links with different boot ids were seen
     last_seen_at timestamptz,
     acked_events bigint NOT NULL DEFAULT 0,

@@ -29,6 +29,8 @@ class LinkRow(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None
     boot_id: str | None
     previous_boots: tuple[str, ...]
+    contender: str | None
+    contender_at: datetime | None
     acked_events: int
     acked_logs: int
     robots: int
@@ -69,7 +71,7 @@ async def lock(tx: Transaction, robot: str) -> LinkRow | None:
     """What is known of a robot that says hello, locked until the transaction ends."""
     return await tx.row(
         """
-        SELECT project, public_key, cloned_at, session, boot_id, previous_boots, acked_events, acked_logs,
+        SELECT project, public_key, cloned_at, session, boot_id, previous_boots, contender, contender_at, acked_events, acked_logs,
             (SELECT count(*) FROM robots) AS robots
         FROM robots WHERE name = %s FOR UPDATE
         """,
@@ -97,7 +99,7 @@ async def take_over(
         UPDATE robots SET session = %(session)s, session_replica = %(replica)s, boot_id = %(boot)s, last_seen_at = %(now)s,
             previous_boots = CASE WHEN %(before)s::text IS NULL THEN previous_boots
                 ELSE (%(before)s::text || previous_boots)[1:%(keep)s] END,
-            agent = %(agent)s, hostname = %(hostname)s, platform = %(platform)s::jsonb
+            agent = %(agent)s, hostname = %(hostname)s, platform = %(platform)s::jsonb, contender = NULL, contender_at = NULL
         WHERE name = %(robot)s
         """,
         {
@@ -145,15 +147,35 @@ async def end(tx: Transaction, sessions: Sequence[str], now: datetime) -> None:
         await tx.notify("rollout", place)
 
 
-async def owners(tx: Transaction, robots: Sequence[str]) -> dict[str, str | None]:
-    """The session of each of these robots that (still) exist; None: it has none."""
+async def contend(tx: Transaction, robot: str, boot: str, now: datetime) -> None:
+    """Notes that a machine with this boot id greeted beside a live link. Hints `revoked`, so that the link is asked to come back."""
+    await tx.execute(
+        """
+        UPDATE robots SET contender = %s, contender_at = %s,
+            previous_boots = CASE WHEN contender IS NULL THEN previous_boots ELSE (contender || previous_boots)[1:%s] END
+        WHERE name = %s
+        """,
+        (plain_text(boot), now, _KEEP_BOOTS, robot),
+    )
+    await tx.notify("revoked", robot)
 
-    class Owner(msgspec.Struct, frozen=True):
-        name: str
-        session: str | None
 
-    found = await tx.rows("SELECT name, session FROM robots WHERE name = ANY(%s)", (list(robots),), Owner)
-    return {row.name: row.session for row in found}
+class Owner(msgspec.Struct, frozen=True):
+    """Whose link a robot's is: its session (None: it has none), and whether another machine contends for it."""
+
+    name: RobotId
+    session: str | None
+    contended: bool
+
+
+async def owners(tx: Transaction, robots: Sequence[str]) -> dict[RobotId, Owner]:
+    """The owners of those of these robots that (still) exist."""
+    found = await tx.rows(
+        "SELECT name, session, contender IS NOT NULL AS contended FROM robots WHERE name = ANY(%s)",
+        (list(robots),),
+        Owner,
+    )
+    return {row.name: row for row in found}
 
 
 async def desired(tx: Transaction, robots: Sequence[str]) -> list[DesiredRow]:
