@@ -167,14 +167,3 @@ async def record(tx: Transaction, id: str, changes: Sequence[Change], now: datet
         """,
         {"id": id, "changes": json_text(changes), "now": now},
     )
-
-
-async def start_over(tx: Transaction, id: str, robot: str) -> None:
-    """Makes the rollout treat this robot as one that it has not asked yet."""
-    await tx.execute(
-        """
-        UPDATE rollout_robots SET status = 'pending', generation = NULL, assigned_at = NULL, waiting = '[]'
-        WHERE rollout = %s AND robot = %s
-        """,
-        (id, robot),
-    )

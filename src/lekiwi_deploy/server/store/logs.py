@@ -34,14 +34,16 @@ class NewLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which lines are asked for. `build`: those of builds instead of robots'. `grep`: text that they contain, whatever the case."""
+    """Which lines are asked for. `build`: those of builds instead of robots'. `grep`: text that they contain, whatever the case;
+    `levels`: lines that have one of these levels."""
 
     project: ProjectName
     build: bool = False
     robot: str | None = None
     deployment: str | None = None
     service: str | None = None
-    level: str | None = None
+    levels: tuple[str, ...] | None = None
+    environment: str | None = None
     grep: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -101,7 +103,11 @@ project = %(project)s AND (robot IS NULL) = %(build)s
 AND (%(robot)s::text IS NULL OR robot = %(robot)s)
 AND (%(deployment)s::text IS NULL OR deployment = %(deployment)s)
 AND (%(service)s::text IS NULL OR service = %(service)s)
-AND (%(level)s::text IS NULL OR level = %(level)s)
+AND (%(levels)s::text[] IS NULL OR level = ANY(%(levels)s))
+AND (%(environment)s::text IS NULL
+    OR robot IN (SELECT name FROM robots r WHERE r.project = %(project)s AND r.environment = %(environment)s)
+    OR (robot IS NULL AND deployment IN
+        (SELECT d.id FROM deployments d WHERE d.project = %(project)s AND d.environment = %(environment)s)))
 AND (%(grep)s::text IS NULL OR strpos(lower(text), lower(%(grep)s)) > 0)
 AND (%(since)s::timestamptz IS NULL OR (at >= %(since)s AND stored_at >= %(stored_since)s))
 AND (%(until)s::timestamptz IS NULL OR at < %(until)s)
@@ -136,6 +142,7 @@ def _params(wanted: Filter, **more: int) -> dict[str, object]:
     since = wanted.since
     return {
         **msgspec.structs.asdict(wanted),
+        "levels": None if wanted.levels is None else list(wanted.levels),
         "stored_since": None if since is None else since - _SKEW,
         **more,
     }

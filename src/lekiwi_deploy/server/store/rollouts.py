@@ -176,3 +176,14 @@ async def set_live(tx: Transaction, project: str, environment: str, live: str | 
         "UPDATE environments SET live = %s, live_rollout = %s WHERE project = %s AND name = %s",
         (live, rollout, project, environment),
     )
+
+
+async def resumed(tx: Transaction, id: str, robot: str, now: datetime) -> None:
+    """The robot was given what this rollout wants anew, under the generation that its row has now: an answer is expected again."""
+    await tx.execute(
+        """
+        UPDATE rollout_robots rr SET status = 'assigned', generation = r.generation, assigned_at = %s, outcome = NULL, waiting = '[]'
+        FROM robots r WHERE rr.rollout = %s AND rr.robot = %s AND r.name = rr.robot
+        """,
+        (now, id, robot),
+    )

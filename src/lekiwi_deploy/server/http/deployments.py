@@ -1,0 +1,239 @@
+"""Deployments: make, list, look at, cancel, follow."""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import datetime
+
+import zstandard
+from litestar import Response, get, post
+from litestar.params import Parameter
+from litestar.response import Stream
+
+from lekiwi_deploy.content.manifests import MAX_MANIFEST
+from lekiwi_deploy.errors import Ambiguous, BadInput, Conflict, NotFound
+from lekiwi_deploy.fleet.durations import moment
+from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.engines.objects import manifest_key
+from lekiwi_deploy.server.follow import entries
+from lekiwi_deploy.server.http.ndjson import ndjson
+from lekiwi_deploy.server.store import audit, deployments, progress, projects, uploads
+from lekiwi_deploy.server.store.database import Transaction
+from lekiwi_deploy.server.store.deployments import DeploymentMetadata, DeploymentRow
+from lekiwi_deploy.server.targeting import environment_meant
+from lekiwi_deploy.server.views import deployment_detail, deployment_views
+from lekiwi_deploy.wire.api import (
+    Deployment,
+    DeploymentDetail,
+    Deployments,
+    DeploymentStatus,
+    Identity,
+    NewDeployment,
+    Role,
+)
+from lekiwi_deploy.wire.ids import DeploymentId, ProjectName, base62
+from lekiwi_deploy.wire.progress import Closed
+
+MAX_PAGE = 200
+_SCANNED = 2000
+_COMMIT = re.compile(r"[0-9a-f]{7,40}\Z")
+_LIMITS = {"version": 50, "branch": 100, "author": 255, "message": 10_000, "ref": 255}
+
+
+@get("/api/projects/{project:str}/deployments")
+async def list_deployments(
+    context: Context,
+    project: str,
+    environment: str | None = None,
+    status: str | None = None,
+    since: str | None = None,
+    limit: int = 20,
+    cursor: str | None = None,
+) -> Deployments:
+    """A page of deployments, newest first. `status`: comma-separated; `since`: a time or span."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise BadInput(f"limit must be 1 to {MAX_PAGE}, not {limit}")
+    wanted = _statuses(status)
+    from_ = moment(since, context.now(), what="since") if since is not None else None
+    before = _read_cursor(cursor) if cursor is not None else None
+    found: list[Deployment] = []
+    more = True
+    async with context.database.transaction() as tx:
+        known = (await projects.read(tx, project)).environments
+        if environment is not None:
+            await projects.environment(tx, ProjectName(project), environment)
+        scanned = 0
+        while more and len(found) < limit and scanned < _SCANNED:
+            rows = await deployments.page(
+                tx, project, environment=environment, statuses=None, since=from_, before=before, limit=limit + 1
+            )
+            more = len(rows) > limit
+            rows = rows[:limit]
+            scanned += len(rows)
+            for row, view in zip(rows, await deployment_views(tx, context, rows), strict=True):
+                if len(found) == limit:
+                    more = True
+                    break
+                before = (row.created_at, row.id)
+                if wanted is None or view.status in wanted:
+                    found.append(view)
+    return Deployments(
+        deployments=tuple(found), cursor=_cursor(*before) if more and before is not None else None, environments=known
+    )
+
+
+@post("/api/projects/{project:str}/deployments", role=Role.DEPLOYER, status_code=202)
+async def create_deployment(
+    context: Context, identity: Identity, project: str, data: NewDeployment, idempotency_key: str | None
+) -> Deployment:
+    """Makes a deployment out of an upload or of a ref of the repository; building begins at once."""
+    _check(data)
+    async with context.database.transaction() as tx:
+        target = await environment_meant(tx, ProjectName(project), data.environment, "lekiwi deploy")
+        if data.upload is not None:
+            upload = await uploads.read(tx, data.upload)
+            if upload is None or upload.project != project:
+                raise NotFound(f"project {project!r} has no upload {data.upload[:40]!r}: it is kept for a day")
+        row = DeploymentRow(
+            id=DeploymentId(f"dep_{base62(context.random(16), 8)}"),
+            project=ProjectName(project),
+            environment=target.name,
+            version=data.version or "0.0.0",
+            commit_sha=data.commit,
+            branch=data.branch,
+            ref=data.ref,
+            author=data.author,
+            message=data.message,
+            created_by=identity.name,
+            created_at=context.now(),
+            source="upload" if data.upload is not None else "ref",
+            upload=data.upload,
+            roll_out=data.roll_out,
+            force=data.force,
+            metadata=DeploymentMetadata(meta=data.meta),
+            idempotency_key=idempotency_key,
+        )
+        await deployments.insert(tx, row)
+        what = {"environment": target.name, "ref": data.ref, "upload": data.upload, "force": data.force}
+        await audit.record(tx, identity.name, "deployment.create", f"project/{project}/{target.name}/{row.id}", what)
+        (view,) = await deployment_views(tx, context, [row])
+    return view
+
+
+@get("/api/deployments/{deployment:str}")
+async def show_deployment(context: Context, deployment: str) -> DeploymentDetail:
+    """One deployment by its id or the unique beginning of it, with its newest rollout."""
+    async with context.database.transaction() as tx:
+        return await deployment_detail(tx, context, await found(tx, deployment))
+
+
+@post("/api/deployments/{deployment:str}/cancel", role=Role.DEPLOYER, status_code=200)
+async def cancel_deployment(context: Context, identity: Identity, deployment: str) -> Deployment:
+    """Stops a deployment that is not built yet; its build's processes are ended."""
+    async with context.database.transaction() as tx:
+        row = await found(tx, deployment)
+        now = context.now()
+        if row.status != "canceled":
+            if not await deployments.cancel(tx, row.id, why=f"canceled by {identity.name}", now=now):
+                raise Conflict(
+                    f"{row.id} is {row.status}: only what is queued or building can be canceled",
+                    next=("lekiwi rollback",) if row.status == "built" else (),
+                )
+            text = f"canceled by {identity.name}"
+            await progress.append(tx, row.id, [Closed("canceled", text)], now, close=True)
+            await audit.record(
+                tx, identity.name, "deployment.cancel", f"project/{row.project}/{row.environment}/{row.id}"
+            )
+        (view,) = await deployment_views(tx, context, [await found(tx, row.id)])
+    return view
+
+
+@get("/api/deployments/{deployment:str}/progress")
+async def follow_deployment(
+    context: Context, deployment: str, after: int = 0, follow_: bool = Parameter(query="follow", default=False)
+) -> Stream:
+    """Build, test and rollout as they go, from the entry after `after` on."""
+    async with context.database.transaction() as tx:
+        row = await found(tx, deployment)
+    return ndjson(entries(context, row.id, checked_after(after), follow_))
+
+
+@get("/api/deployments/{deployment:str}/manifest")
+async def show_manifest(context: Context, deployment: str) -> Response[bytes]:
+    """The manifest's stored bytes: what its digest is the SHA-256 of."""
+    async with context.database.transaction() as tx:
+        row = await found(tx, deployment)
+    if row.package_hash is None:
+        raise NotFound(f"{row.id} is {row.status}: it has no manifest", next=(f"lekiwi inspect {row.id}",))
+    stored = await context.objects.get(manifest_key(row.package_hash))
+    plain = zstandard.ZstdDecompressor().decompress(stored, max_output_size=MAX_MANIFEST)
+    return Response(plain, media_type="application/json")
+
+
+async def found(tx: Transaction, id: str) -> DeploymentRow:
+    """The deployment of this id or unique beginning of one. Raises `NotFound` or `Ambiguous`."""
+    rows = await deployments.by_prefix(tx, id) if re.fullmatch(r"dep_[0-9A-Za-z]{1,8}", id, re.ASCII) else []
+    if len(rows) == 1:
+        return rows[0]
+    if not rows:
+        raise NotFound(f"there is no deployment {id[:40]!r}", next=("lekiwi list",))
+    raise Ambiguous(
+        f"{id!r} may mean {', '.join(row.id for row in rows)}", details={"candidates": [row.id for row in rows]}
+    )
+
+
+def checked_after(after: int) -> int:
+    """`after`, if it can be a number of an entry."""
+    if not 0 <= after < 2**62:
+        raise BadInput(f"after must be the number of an entry, not {after}")
+    return after
+
+
+def _check(data: NewDeployment) -> None:
+    if (data.upload is None) == (data.ref is None):
+        raise BadInput("give exactly one of upload and ref")
+    for field, most in _LIMITS.items():
+        text = getattr(data, field)
+        if text is not None and (len(text) > most or "\0" in text):
+            raise BadInput(f"{field} may have at most {most} characters and no NUL")
+    if data.ref is not None and (not data.ref or data.ref.startswith("-") or not data.ref.isprintable()):
+        raise BadInput(f"{data.ref[:60]!r} is no branch, tag or commit")
+    if data.version is not None and not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._+-]*", data.version, re.ASCII):
+        raise BadInput(f"{data.version!r} is no version: letters, digits and . _ + - only")
+    if data.commit is not None and not _COMMIT.match(data.commit):
+        raise BadInput(f"{data.commit[:60]!r} is no commit: 7 to 40 lower-case hex digits")
+    if len(data.meta) > 50 or any(len(key) > 100 or len(value) > 1000 for key, value in data.meta.items()):
+        raise BadInput("meta may have at most 50 keys of 100 characters with values of 1000")
+
+
+def _statuses(text: str | None) -> frozenset[DeploymentStatus] | None:
+    if text is None:
+        return None
+    try:
+        return frozenset(DeploymentStatus(word.strip()) for word in text.split(","))
+    except ValueError as error:
+        known = ", ".join(DeploymentStatus)
+        raise BadInput(f"{text[:60]!r} is no status; there are: {known}") from error
+
+
+def _cursor(at: datetime, id: str) -> str:
+    return base64.urlsafe_b64encode(f"{at.isoformat()} {id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(text: str) -> tuple[datetime, str]:
+    try:
+        at, id = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split(" ")
+        return datetime.fromisoformat(at), id
+    except ValueError as error:
+        raise BadInput("the cursor is not one that was given") from error
+
+
+handlers = [
+    list_deployments,
+    create_deployment,
+    show_deployment,
+    cancel_deployment,
+    follow_deployment,
+    show_manifest,
+]

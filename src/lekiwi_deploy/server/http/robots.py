@@ -1,0 +1,162 @@
+"""Robots: add, list, look at, label, let go on, remove."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from litestar import Request, delete, get, patch, post
+
+from lekiwi_deploy.errors import BadInput, Conflict
+from lekiwi_deploy.fleet import selectors
+from lekiwi_deploy.server.auth import new_token, token_digest
+from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.store import audit, join_tokens, projects, robots, rollouts
+from lekiwi_deploy.server.store.database import Transaction
+from lekiwi_deploy.server.targeting import robot_meant
+from lekiwi_deploy.server.views import robot_view
+from lekiwi_deploy.wire.api import Identity, NewRobot, Robot, RobotJoin, RobotPatch, Robots, Role
+from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName, RobotId, checked_name
+
+JOIN_LASTS = timedelta(minutes=15)
+MAX_LABELS = 50
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}\Z")
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?\Z|\[[0-9A-Fa-f:.]+\](:\d{1,5})?\Z")
+
+
+@get("/api/robots")
+async def list_robots(context: Context, project: str | None = None, environment: str | None = None) -> Robots:
+    """Robots by name, of a project and environment, or all."""
+    async with context.database.transaction() as tx:
+        if project is not None:
+            await projects.read(tx, project)
+        rows = await robots.listed(tx, project, environment)
+    return Robots(robots=tuple(robot_view(row) for row in rows))
+
+
+@get("/api/robots/{robot:str}")
+async def show_robot(context: Context, robot: str) -> Robot:
+    """One robot, with what it waits for."""
+    async with context.database.transaction() as tx:
+        return robot_view(await robot_meant(tx, robot))
+
+
+@post("/api/projects/{project:str}/robots", role=Role.DEPLOYER, status_code=201)
+async def add_robot(
+    context: Context, request: Request[Any, Any, Any], identity: Identity, project: str, data: NewRobot
+) -> RobotJoin:
+    """Adds a robot to a group, which is made if need be; the answer holds the line to run on the robot."""
+    name = RobotId(checked_name("a robot", data.name))
+    group = _checked_group(data.group)
+    labels = _checked_labels(data.labels)
+    async with context.database.transaction() as tx:
+        await projects.read(tx, project)
+        made = await projects.ensure_environment(tx, ProjectName(project), group, context.now())
+        if not await robots.insert(tx, name, project, group, labels, context.now()):
+            there = await robot_meant(tx, name)
+            raise Conflict(
+                f"there is a robot {name!r} already, in {there.project}/{there.environment}",
+                next=(f"lekiwi robots rejoin {name}", f"lekiwi robots rm {name}"),
+            )
+        detail = {"labels": dict(labels), "made_environment": made}
+        await audit.record(tx, identity.name, "robot.add", f"project/{project}/{group}/{name}", detail)
+        return await _join_line(tx, context, request, identity, name)
+
+
+@post("/api/robots/{robot:str}/join-token", role=Role.DEPLOYER, status_code=201)
+async def new_join_token(
+    context: Context, request: Request[Any, Any, Any], identity: Identity, robot: str
+) -> RobotJoin:
+    """Another line to run on the robot: the first was not used in time, or its machine is replaced."""
+    async with context.database.transaction() as tx:
+        row = await robot_meant(tx, robot)
+        await audit.record(tx, identity.name, "robot.rejoin", f"project/{row.project}/{row.environment}/{row.name}")
+        return await _join_line(tx, context, request, identity, row.name)
+
+
+@patch("/api/robots/{robot:str}", role=Role.DEPLOYER)
+async def label_robot(context: Context, identity: Identity, robot: str, data: RobotPatch) -> Robot:
+    """Sets and removes labels."""
+    _checked_labels(data.labels)
+    async with context.database.transaction() as tx:
+        row = await robot_meant(tx, robot)
+        kept = {**row.labels, **data.labels}
+        if sum(value is not None for value in kept.values()) > MAX_LABELS:
+            raise BadInput(f"a robot may have at most {MAX_LABELS} labels")
+        await robots.set_labels(tx, row.name, data.labels)
+        where = f"project/{row.project}/{row.environment}/{row.name}"
+        await audit.record(tx, identity.name, "robot.label", where, {"labels": dict(data.labels)})
+        return robot_view(await robot_meant(tx, robot))
+
+
+@delete("/api/robots/{robot:str}", role=Role.DEPLOYER, status_code=204)
+async def remove_robot(context: Context, identity: Identity, robot: str) -> None:
+    """Forgets a robot: its key is refused from now on, its link closed at once. What it runs goes on running."""
+    async with context.database.transaction() as tx:
+        row = await robot_meant(tx, robot)
+        await robots.delete(tx, row.name)
+        await audit.record(tx, identity.name, "robot.remove", f"project/{row.project}/{row.environment}/{row.name}")
+
+
+@post("/api/robots/{robot:str}/resume", role=Role.DEPLOYER, status_code=200)
+async def resume_robot(context: Context, identity: Identity, robot: str) -> Robot:
+    """Ends the robot's pin, set here or on the robot: it goes on to what its environment wants."""
+    async with context.database.transaction() as tx:
+        row = await robot_meant(tx, robot)
+        await rollouts.lock_environment(tx, row.project, row.environment)
+        await robots.resume(tx, row.name, row.live)
+        if row.live_rollout is not None:
+            await rollouts.resumed(tx, row.live_rollout, row.name, context.now())
+            await tx.notify("rollout", row.live_rollout)
+        await audit.record(tx, identity.name, "robot.resume", f"project/{row.project}/{row.environment}/{row.name}")
+        return robot_view(await robot_meant(tx, robot))
+
+
+async def _join_line(
+    tx: Transaction, context: Context, request: Request[Any, Any, Any], identity: Identity, robot: RobotId
+) -> RobotJoin:
+    token = new_token("enr", context.random)
+    now = context.now()
+    await join_tokens.insert(tx, token_digest(token), robot, identity.name, now, now + JOIN_LASTS)
+    return RobotJoin(
+        robot=robot,
+        token=token,
+        expires_at=now + JOIN_LASTS,
+        command=f"lekiwi-agent join {_url_as_asked(context, request)} --token {token}",
+    )
+
+
+def _url_as_asked(context: Context, request: Request[Any, Any, Any]) -> str:
+    """This server's URL as the asker used it: a robot can most likely reach that too. The configured one when it names the same host,
+    because only it knows of a proxy's HTTPS."""
+    host = request.headers.get("host", "")
+    if not _HOST.match(host) or context.config.url.partition("://")[2] == host:
+        return context.config.url
+    return f"{request.url.scheme}://{host}"
+
+
+def _checked_group(name: str) -> EnvironmentName:
+    checked_name("an environment", name)
+    parsed = selectors.parse(name)
+    plain = isinstance(parsed, selectors.Word) and not any(
+        isinstance(reading, selectors.Commit | selectors.Time) for reading in parsed.readings
+    )
+    if not plain:
+        raise BadInput(f"{name!r} cannot name an environment: it would be read as a version, commit or time")
+    return EnvironmentName(name)
+
+
+def _checked_labels(labels: Mapping[str, str | None]) -> dict[str, str]:
+    if len(labels) > MAX_LABELS:
+        raise BadInput(f"a robot may have at most {MAX_LABELS} labels")
+    for key, value in labels.items():
+        if not _LABEL.match(key):
+            raise BadInput(f"{key[:70]!r} cannot name a label: 1-63 letters, digits and . _ - /")
+        if value is not None and (len(value) > 255 or not value.isprintable()):
+            raise BadInput(f"the value of label {key!r} must be at most 255 printable characters")
+    return {key: value for key, value in labels.items() if value is not None}
+
+
+handlers = [list_robots, show_robot, add_robot, new_join_token, label_robot, remove_robot, resume_robot]

@@ -1,0 +1,166 @@
+"""Rows as the API shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lekiwi_deploy.fleet.status import shown_status
+from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.store import projects, rollouts
+from lekiwi_deploy.server.store.database import Transaction
+from lekiwi_deploy.server.store.deployments import DeploymentRow
+from lekiwi_deploy.server.store.robots import RobotRow
+from lekiwi_deploy.server.store.rollouts import RobotRow as InRollout
+from lekiwi_deploy.server.store.rollouts import RolloutRow
+from lekiwi_deploy.wire.api import (
+    Counts,
+    Deployment,
+    DeploymentDetail,
+    DeploymentStatus,
+    Robot,
+    RobotInRollout,
+    RobotStatus,
+    Rollout,
+    RolloutStatus,
+)
+from lekiwi_deploy.wire.ids import DeploymentId
+from lekiwi_deploy.wire.link import Pin
+from lekiwi_deploy.wire.reasons import ClonedKey, NeverJoined, Offline, Pinned, Reason
+
+
+async def deployment_views(tx: Transaction, context: Context, rows: Sequence[DeploymentRow]) -> list[Deployment]:
+    """The deployments with their newest rollouts and whether they are active, in the order of `rows`."""
+    newest = {one.id: one for one in await rollouts.read_many(tx, {row.rollout for row in rows if row.rollout})}
+    live: dict[str, set[DeploymentId]] = {}
+    for project in {row.project for row in rows}:
+        live[project] = {one.live for one in await projects.environments(tx, project) if one.live is not None}
+    return [
+        _deployment(context, row, newest.get(row.rollout) if row.rollout else None, row.id in live[row.project])
+        for row in rows
+    ]
+
+
+async def deployment_detail(tx: Transaction, context: Context, row: DeploymentRow) -> DeploymentDetail:
+    """One deployment with its newest rollout and that one's robots."""
+    (view,) = await deployment_views(tx, context, [row])
+    rollout = await rollouts.read(tx, row.rollout) if row.rollout else None
+    return DeploymentDetail(
+        deployment=view,
+        rollout=None if rollout is None else rollout_view(rollout, await rollouts.robots(tx, rollout.id)),
+        services=row.metadata.services,
+        platforms=row.metadata.platforms,
+        meta=row.metadata.meta,
+    )
+
+
+def _deployment(context: Context, row: DeploymentRow, rollout: RolloutRow | None, active: bool) -> Deployment:
+    status = RolloutStatus(rollout.status) if rollout is not None else None
+    return Deployment(
+        id=row.id,
+        project=row.project,
+        environment=rollout.environment if rollout is not None else row.environment,
+        version=row.version,
+        status=shown_status(DeploymentStatus(row.status), status, active=active),
+        active=active,
+        created_at=row.created_at,
+        commit=row.commit_sha,
+        branch=row.branch,
+        author=row.author,
+        message=row.message,
+        by=row.created_by,
+        digest=row.package_hash,
+        stack=row.stack,
+        bytes=row.bytes,
+        files=row.files,
+        error=row.error,
+        rollout=row.rollout,
+        robots=Counts() if rollout is None else _counts(rollout),
+        build_s=row.build_s,
+        test_s=row.test_s,
+        tests=row.tests,
+        url=f"{context.config.url}/{row.id}",
+    )
+
+
+def _counts(rollout: RolloutRow) -> Counts:
+    return Counts(total=rollout.total, live=rollout.live, pending=rollout.pending, failed=rollout.failed)
+
+
+def rollout_view(row: RolloutRow, robots: Sequence[InRollout] = ()) -> Rollout:
+    """A rollout with its robots."""
+    return Rollout(
+        id=row.id,
+        project=row.project,
+        environment=row.environment,
+        deployment=row.deployment,
+        kind=row.kind,
+        status=RolloutStatus(row.status),
+        by=row.by_whom,
+        reason=row.reason,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+        previous=row.previous,
+        counts=_counts(row),
+        robots=tuple(
+            RobotInRollout(
+                robot=one.robot,
+                status=RobotStatus(one.status),
+                running=one.running,
+                outcome=one.outcome,
+                assigned_at=one.assigned_at,
+                confirmed_at=one.confirmed_at,
+                waiting=one.waiting,
+            )
+            for one in robots
+        ),
+    )
+
+
+def robot_view(row: RobotRow) -> Robot:
+    """A robot with everything that it waits for, in order."""
+    report = row.report
+    pin = report.pin if report is not None else None
+    if pin is None and row.by_hand and row.desired is not None and row.pinned_at is not None:
+        pin = Pin(deployment=row.desired, by=row.pinned_by or "", at=row.pinned_at)
+    return Robot(
+        name=row.name,
+        project=row.project,
+        environment=row.environment,
+        labels=row.labels,
+        joined_at=row.joined_at,
+        online=row.online,
+        last_seen_at=row.last_seen_at,
+        agent=row.agent,
+        hostname=row.hostname,
+        platform=row.platform,
+        desired=row.desired,
+        generation=row.generation,
+        observed_generation=row.observed_generation,
+        phase=report.phase if report is not None else None,
+        running=report.running if report is not None else None,
+        outcome=report.outcome if report is not None else None,
+        services=report.services if report is not None else (),
+        pin=pin,
+        waiting=_waiting(row, pin),
+        retained=len(report.retained) if report is not None else 0,
+    )
+
+
+def _waiting(row: RobotRow, pin: Pin | None) -> tuple[Reason, ...]:
+    """Why the robot does not run what its environment wants; empty when it does, or nothing is wanted."""
+    reasons: list[Reason] = []
+    if row.cloned_at is not None:
+        reasons.append(ClonedKey(row.cloned_at))
+    if row.joined_at is None:
+        reasons.append(NeverJoined())
+    elif not row.online and row.cloned_at is None:
+        reasons.append(Offline(row.last_seen_at))
+    if pin is not None and pin.deployment != row.live:
+        reasons.append(Pinned(pin.deployment, pin.by, pin.at))
+    running = row.report.running.deployment if row.report is not None and row.report.running is not None else None
+    if row.live is not None and running != row.live:
+        own = row.report.waiting if row.report is not None else ()
+        for reason in (*(row.waiting or ()), *own):
+            if all(type(other) is not type(reason) for other in reasons):
+                reasons.append(reason)
+    return tuple(reasons)
