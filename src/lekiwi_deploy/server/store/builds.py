@@ -163,7 +163,8 @@ async def abandoned_pushes(tx: Transaction, now: datetime) -> list[DeploymentId]
 async def platforms(tx: Transaction, project: ProjectName, environment: EnvironmentName | None) -> list[Platform]:
     """The platforms of the robots that joined the environment (None: any of the project)."""
     return await tx.rows(
-        "SELECT DISTINCT platform FROM robots WHERE project = %(project)s AND platform IS NOT NULL "
+        "SELECT DISTINCT p.* FROM robots, jsonb_to_record(platform) AS p(system text, arch text, libc text, libc_version text, python text) "
+        "WHERE project = %(project)s AND platform IS NOT NULL "
         "AND (%(environment)s::text IS NULL OR environment = %(environment)s)",
         {"project": project, "environment": environment},
         Platform,
