@@ -73,7 +73,7 @@ def follow(
                     for line in told.tell(entry):
                         region.say(*line)
     except KeyboardInterrupt:
-        stop = f"   stop it: lekiwi cancel {cancel}" if cancel else ""
+        stop = "" if told.rollout else f"   stop it: lekiwi cancel {cancel}" if cancel else ""
         run.out.say("Stopped following; the work goes on.")
         run.out.say(f"   resume: {resume}{stop}")
         return Followed(INTERRUPTED, told)

@@ -76,6 +76,8 @@ class Narrator:
             case Closed() as closed:
                 self.closed = closed
                 return []
+            case RolloutStarted() as rollout if self.rollout is not None and rollout.rollout == self.rollout.rollout:
+                return []  # both streams tell of it
             case RolloutStarted() as rollout:
                 self.rollout, self._rollout_at, self._step = rollout, entry.at, None
                 self.robots.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, urlsplit
 
 from lekiwi_deploy.errors import BadInput, NotAllowed
@@ -64,6 +65,7 @@ def path(*parts: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """`text` short enough for a message, and without what may be a password."""
-    head, at, tail = text[:200].rpartition("@")
+    """`text` short enough for a message, and without what may be a password or token."""
+    text = re.sub(r"lkd_\w+", "lkd_…", text[:200])
+    head, at, tail = text.rpartition("@")
     return f"{head.split('://')[0]}://…@{tail}" if at else tail

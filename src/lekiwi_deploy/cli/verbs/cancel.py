@@ -12,9 +12,7 @@ from lekiwi_deploy.cli.run import Run
 @click.argument("deployment")
 @click.pass_obj
 def cancel(run: Run, deployment: str) -> None:
-    """Stop the build of DEPLOYMENT, or its rollout: robots that have it keep it, no other gets it."""
+    """Stop DEPLOYMENT while it is queued or being built. What robots have already is taken back with `lekiwi rollback`."""
     made = run.api.cancel(deployment)
     run.out.object(made)
     run.out.line(f"{made.id} {made.version}: {made.status.replace('_', ' ')}")
-    if made.robots.live:
-        run.out.say(f"   {made.robots.live} of {made.robots.total} robots run it; take them back: lekiwi rollback")
