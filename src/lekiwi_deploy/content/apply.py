@@ -125,7 +125,8 @@ class PackReader:
         self.manifest = read_manifest(self._stored)
         self._entries = entries_for(self.manifest, self._platform_key)
         sizes = {entry.digest: entry.size for entry in self._entries}
-        self._receiver = ObjectReceiver(self._objects, sizes, self._objects.missing(self._entries))
+        missing = self._objects.derive(self._objects.missing(self._entries))
+        self._receiver = ObjectReceiver(self._objects, sizes, missing)
 
 
 def apply_pack(

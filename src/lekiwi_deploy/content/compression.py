@@ -28,7 +28,7 @@ def level_for(size: int) -> int:
 
 def pack_bytes(data: bytes, *, base: bytes = b"", level: int | None = None) -> bytes:
     """`data` as one zstd frame, which `unpacker` with the same `base` unpacks. Deterministic for one version of zstd."""
-    level = level_for(len(data)) if level is None else level
+    level = level_for(max(len(data), len(base) // 2)) if level is None else level
     parameters = zstandard.ZstdCompressionParameters.from_level(
         level,
         source_size=len(data),

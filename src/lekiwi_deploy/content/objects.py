@@ -77,6 +77,10 @@ class ObjectFolder:
             wanted.setdefault((entry.digest, entry.kind is FileKind.EXECUTABLE), entry)
         return tuple(entry for entry in wanted.values() if not self.has(entry))
 
+    def derive(self, missing: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
+        """Stage those of `missing` whose content is here with the other executable bit; what is still missing."""
+        return tuple(entry for entry in missing if not self._copy_other_form(entry))
+
     def read(self, digest: ObjectDigest, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes of an object (not verified), whichever its executable bit is. Raises `NotFound`."""
         for executable in (False, True):
@@ -160,6 +164,25 @@ class ObjectFolder:
                 os.unlink(path)
                 objects += 1
         return Removed(objects, freed)
+
+    def _copy_other_form(self, entry: FileEntry) -> bool:
+        executable = entry.kind is FileKind.EXECUTABLE
+        try:
+            fd = os.open(self.path_of(entry.digest, executable=not executable), _READ)
+        except FileNotFoundError:
+            return False
+        writer = self.write(entry.digest, entry.size)
+        try:
+            with os.fdopen(fd, "rb") as file:
+                while chunk := file.read(1 << 20):
+                    writer.write(chunk)
+            writer.finish(plain=not executable, executable=executable)
+        except CorruptObject:
+            self.discard(entry.digest)
+            return False
+        finally:
+            writer.close()
+        return True
 
     def _all(self) -> Iterator[tuple[str, str]]:
         for shard in os.scandir(self._root):
