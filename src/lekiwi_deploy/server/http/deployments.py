@@ -8,7 +8,6 @@ from datetime import datetime
 
 import zstandard
 from litestar import Response, get, post
-from litestar.params import Parameter
 from litestar.response import Stream
 
 from lekiwi_deploy.content.manifests import MAX_MANIFEST
@@ -150,13 +149,11 @@ async def cancel_deployment(context: Context, identity: Identity, deployment: st
 
 
 @get("/api/deployments/{deployment:str}/progress")
-async def follow_deployment(
-    context: Context, deployment: str, after: int = 0, follow_: bool = Parameter(query="follow", default=False)
-) -> Stream:
+async def follow_deployment(context: Context, deployment: str, after: int = 0, follow: bool = False) -> Stream:
     """Build, test and rollout as they go, from the entry after `after` on."""
     async with context.database.transaction() as tx:
         row = await found(tx, deployment)
-    return ndjson(entries(context, row.id, checked_after(after), follow_))
+    return ndjson(entries(context, row.id, checked_after(after), follow))
 
 
 @get("/api/deployments/{deployment:str}/manifest")

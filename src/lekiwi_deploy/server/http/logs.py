@@ -6,7 +6,6 @@ import re
 from collections.abc import AsyncIterator
 
 from litestar import get
-from litestar.params import Parameter
 from litestar.response import Stream
 
 from lekiwi_deploy.errors import BadInput
@@ -42,7 +41,7 @@ async def show_logs(
     limit: int | None = None,
     cursor: str | None = None,
     build: bool = False,
-    follow_: bool = Parameter(query="follow", default=False),
+    follow: bool = False,
 ) -> Stream:
     """Lines, oldest first. Without `cursor` the last `limit` (1000 when not given) that fit; with it, all after it. `level`: that and above;
     `since`, `until`: times as everywhere."""
@@ -72,7 +71,7 @@ async def show_logs(
             since=moment(since, now, utc_offset_min, what="since") if since is not None else None,
             until=moment(until, now, utc_offset_min, what="until") if until is not None else None,
         )
-    return ndjson(_lines(context, wanted, int(cursor) if cursor is not None else None, limit, follow_))
+    return ndjson(_lines(context, wanted, int(cursor) if cursor is not None else None, limit, follow))
 
 
 async def _lines(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from litestar import get
-from litestar.params import Parameter
 from litestar.response import Stream
 
 from lekiwi_deploy.errors import NotFound
@@ -27,13 +26,11 @@ async def show_rollout(context: Context, rollout: str) -> Rollout:
 
 
 @get("/api/rollouts/{rollout:str}/progress")
-async def follow_rollout(
-    context: Context, rollout: str, after: int = 0, follow_: bool = Parameter(query="follow", default=False)
-) -> Stream:
+async def follow_rollout(context: Context, rollout: str, after: int = 0, follow: bool = False) -> Stream:
     """What happens on its robots, from the entry after `after` on."""
     async with context.database.transaction() as tx:
         row = await _found(tx, rollout)
-    return ndjson(entries(context, row.id, checked_after(after), follow_))
+    return ndjson(entries(context, row.id, checked_after(after), follow))
 
 
 async def _found(tx: Transaction, id: str) -> RolloutRow:
