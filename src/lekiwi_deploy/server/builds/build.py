@@ -24,6 +24,7 @@ from lekiwi_deploy.server.builds.launchers import FOLDER, write_launchers
 from lekiwi_deploy.server.builds.listing import read_listing
 from lekiwi_deploy.server.builds.project_file import FILE, read_project_file
 from lekiwi_deploy.server.builds.publish import digests_of, publish_manifest, publish_objects
+from lekiwi_deploy.server.builds.python_project import Source
 from lekiwi_deploy.server.builds.pythons import find_python, own_platform
 from lekiwi_deploy.server.builds.report import Report
 from lekiwi_deploy.server.builds.sandbox import find_walls
@@ -81,11 +82,15 @@ class _Job:
     report: Report
     shop: Workshop
     platforms: tuple[Platform, ...]
+    robots: bool  # whether the platforms are those of robots
     spec: ProjectSpec
     found: Detected
 
     @property
     def title(self) -> str:
+        python = self.found.python
+        if python is None or python.source is Source.NONE:
+            return self.found.stack  # the same for every platform
         return f"{self.found.stack} · {target_platforms.shown(self.platforms)}"
 
 
@@ -111,13 +116,14 @@ async def build(context: Context, row: DeploymentRow, scratch: Path, report: Rep
     reused = await _reused(context, row, inputs, report, started)
     if reused is not None:
         return reused
-    if not robots and row.environment:
-        await report.note(f"{row.environment} has no robots yet: built for this server's own platform")
     shop = await _open(context, row, scratch, report, platforms)
-    job = _Job(context, row, report, shop, platforms, spec, found)
+    job = _Job(context, row, report, shop, platforms, bool(robots), spec, found)
     await report.started(Step.BUILD, job.title)
     try:
         trees = await _dependencies(job)
+        for_tests = NOTHING_GIVEN
+        if spec.test is not None:
+            for_tests = await test_environment(shop, found.python, spec.test)
         await _commands(job)
         entries = await asyncio.to_thread(read_tree, shop.tree, "code", ignore=ReleaseRules(LEFT_BEHIND))
         manifest, paths, read = await _manifest(job, entries, trees)
@@ -131,7 +137,7 @@ async def build(context: Context, row: DeploymentRow, scratch: Path, report: Rep
     installed = [entry for tree in manifest.platforms.values() for entry in tree.files]
     storing = asyncio.create_task(publish_objects(context.objects, installed, read, paths, known))
     try:
-        test_s, tests = await _test(job)
+        test_s, tests = await _test(job, for_tests)
         await storing
     finally:
         if not storing.done():
@@ -227,6 +233,9 @@ async def _dependencies(job: _Job) -> dict[str, PlatformBuild]:
         if tree is None:
             continue
         trees[platform.key] = tree
+        if not job.robots:
+            where = job.row.environment or "the project"
+            await job.report.note(f"{where} has no robots yet: built for {platform.short}, this server's own platform")
         if tree.installed.from_source:
             await job.report.note("some dependencies have no wheel and were built from source on the server")
         if not tree.installed.byte_compiled:
@@ -297,7 +306,7 @@ async def _manifest(
     platforms: dict[str, PlatformTree] = {}
     folders = [f"code/{folder}" if folder != "." else "code" for folder in python.folders] if python else []
     for key, built in trees.items():
-        compiled = await built.compile_code(entries, tree, job.context.config.data / "cache" / "pyc")
+        compiled = await built.compile_code(entries, tree, job.shop.byte_code)
         files = tuple(sorted((*built.installed.entries, *compiled.entries), key=lambda entry: entry.path))
         platforms[key] = PlatformTree(content=built.content, files=files, byte_compiled=built.installed.byte_compiled)
         paths |= built.paths | compiled.files
@@ -329,14 +338,13 @@ async def _manifest(
     return manifest, paths, read
 
 
-async def _test(job: _Job) -> tuple[float | None, str | None]:
+async def _test(job: _Job, given: TestsNeed) -> tuple[float | None, str | None]:
     if job.spec.test is None:
         return None, None
     clock = asyncio.get_running_loop().time
     started = clock()
     await job.report.started(Step.TEST, job.spec.test.shown)
     try:
-        given = await test_environment(job.shop, job.found.python, job.spec.test)
         tail = await _run(job, job.spec.test, Step.TEST, network=False, given=given)
     except LekiwiError as error:
         await job.report.finished(Step.TEST, False, error.message, clock() - started)

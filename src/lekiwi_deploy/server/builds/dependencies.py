@@ -199,7 +199,7 @@ async def _install(shop: Workshop, requirements: Requirements, platform: Platfor
     try:
         await _ask(shop, command, platform)
         (room / "deps").rename(new / "deps")
-        kept = await _finish(new, requirements, platform)
+        kept = await _finish(shop, new, requirements, platform)
         _write(new / "entries.json", encode(kept))
         with contextlib.suppress(FileExistsError, OSError):  # another build was quicker
             new.rename(home)
@@ -210,7 +210,7 @@ async def _install(shop: Workshop, requirements: Requirements, platform: Platfor
         shutil.rmtree(new, ignore_errors=True)
 
 
-async def _finish(new: Path, requirements: Requirements, platform: Platform) -> _Kept:
+async def _finish(shop: Workshop, new: Path, requirements: Requirements, platform: Platform) -> _Kept:
     target = new / "deps"
     await asyncio.to_thread(refuse_links, target)
     await asyncio.to_thread(tidy, target)
@@ -218,9 +218,8 @@ async def _finish(new: Path, requirements: Requirements, platform: Platform) -> 
     entries = await asyncio.to_thread(read_tree, target, "deps")
     python = await find_python(platform.python)
     if python is not None:
-        compiled = await compile_sources(python, entries, target, "deps", new / "pyc")
+        compiled = await compile_sources(python, entries, target, "deps", shop.byte_code)
         await asyncio.to_thread(_place, compiled.entries, compiled.files, target)
-        shutil.rmtree(new / "pyc", ignore_errors=True)
         entries = tuple(sorted((*entries, *compiled.entries), key=lambda entry: entry.path))
     return _Kept(entries, python is not None, requirements.from_source)
 
@@ -252,7 +251,7 @@ def _place(entries: Sequence[FileEntry], files: dict[ObjectDigest, Path], target
     for entry in entries:
         path = target / entry.path.removeprefix("deps/")
         path.parent.mkdir(exist_ok=True)
-        shutil.copyfile(files[entry.digest], path)
+        path.hardlink_to(files[entry.digest])  # both are written once and only read
 
 
 def _is_own(platform: Platform) -> bool:

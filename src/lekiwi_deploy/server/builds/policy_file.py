@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 
 from lekiwi_deploy.errors import BadInput
@@ -30,6 +31,9 @@ def read_environment(name: str, value: Value, top_level: tuple[str, ...]) -> Env
     if not value.is_mapping:
         raise unknown(value, name, top_level)
     keys = value.mapping()
+    meant = difflib.get_close_matches(name, top_level, n=1, cutoff=0.8)
+    if meant and not any(key in KEYS for key in keys):
+        raise unknown(value, name, top_level)
     if any(key not in KEYS and key not in NOT_YET for key in keys) and not any(key in KEYS for key in keys):
         raise unknown(value, name, top_level)
     try:

@@ -49,9 +49,17 @@ class Ended:
 
 
 async def run(
-    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout_s: float, on_lines: OnLines, mark: str
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    timeout_s: float,
+    on_lines: OnLines,
+    mark: str,
+    contained: bool = False,
 ) -> Ended:
-    """Runs `argv`; stdout and stderr go to `on_lines` together. `mark` identifies the processes of this build.
+    """Runs `argv`; stdout and stderr go to `on_lines` together. `mark` identifies the processes of this build; `contained`: all that
+    the command starts ends with it (it has a process namespace of its own), so that nobody has to look for more.
 
     Whatever happens (end, time-out, cancellation), no process of it is left when this returns.
     """
@@ -91,7 +99,7 @@ async def run(
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LINGER_S):
                     await asyncio.shield(reader)
-        await _kill(process, mark)
+        await _kill(process, None if contained and not timed_out else mark)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(5):
             await reader
@@ -121,11 +129,11 @@ async def _relay(process: asyncio.subprocess.Process, lines: Lines, hand_on: OnL
         reading.cancel()
 
 
-async def _kill(process: asyncio.subprocess.Process, mark: str) -> None:
+async def _kill(process: asyncio.subprocess.Process, mark: str | None) -> None:
     for attempt in range(50):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        left = await asyncio.to_thread(marked, mark)
+        left = await asyncio.to_thread(marked, mark) if mark is not None else []
         for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)

@@ -41,6 +41,11 @@ class Workshop:
     uv: Path
     mark: str
 
+    @property
+    def byte_code(self) -> Path:
+        """Compiled sources of this project, by source."""
+        return self.cache / "pyc"
+
     async def run(
         self,
         command: Sequence[str],
@@ -60,8 +65,9 @@ class Workshop:
         room = replace(self.room, binds=(*self.room.binds, *binds))
         argv = room.argv(command, cwd=where, network=network, env=own)
         return await run(
-            argv, cwd=where, env=self.room.process_env(own), timeout_s=timeout_s, on_lines=on_lines, mark=self.mark
-        )
+            argv, cwd=where, env=self.room.process_env(own), timeout_s=timeout_s, on_lines=on_lines, mark=self.mark,
+            contained=room.walls.bwrap is not None,
+        )  # fmt: skip
 
     def inside(self, path: Path) -> str:
         """What `path` is called for the commands."""

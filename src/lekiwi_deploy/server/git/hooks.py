@@ -16,7 +16,6 @@ from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.git.follow_push import follow_push
 from lekiwi_deploy.server.git.push import HookCall, Say, receive_push
 from lekiwi_deploy.server.git.transcript import warned
-from lekiwi_deploy.wire.encoding import decode, encode
 
 MAX_BODY = 20 << 20
 ALIVE_S = 10.0
@@ -37,8 +36,20 @@ class HookEndpoint:
         given = [value for key, value in scope["headers"] if key == b"authorization"]
         if len(given) != 1 or not hmac.compare_digest(given[0], f"Bearer {self._context.hook_secret}".encode()):
             raise NotAllowed("only the hooks of this server may ask this")
-        call: HookCall = decode(await _body(receive), HookCall, what="the hook's request")
+        call = read_call(await _body(receive))
         await _Answer(self._context, receive, send).give(name, call)
+
+
+def read_call(body: bytes) -> HookCall:
+    """What `hook.py` sent."""
+    parts = [part.partition("=") for part in body.decode("utf-8", "replace").split("\0")]
+    values = {key: value for key, _, value in parts if key != "option"}
+    return HookCall(
+        updates=values.pop("updates", ""),
+        options=tuple(value for key, _, value in parts if key == "option"),
+        folder=values.pop("folder", ""),
+        env=values,
+    )
 
 
 async def _body(receive: Any) -> bytes:
@@ -64,7 +75,7 @@ class _Answer:
         self._sending = asyncio.Lock()
 
     async def give(self, name: str, call: HookCall) -> None:
-        headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         work = asyncio.create_task(self._work(name, call))
         gone = asyncio.create_task(self._gone())
@@ -74,7 +85,7 @@ class _Answer:
             if not work.done():
                 return
             code = work.result()
-            await self._write(encode({"exit": code}) + b"\n")
+            await self._write(f"!{code}\n".encode())
             await self._send({"type": "http.response.body", "body": b""})
         finally:
             for task in (work, gone, alive):
@@ -98,7 +109,7 @@ class _Answer:
             return 1
 
     async def _say(self, line: str) -> None:
-        await self._write(encode({"line": line}) + b"\n")
+        await self._write(b"=" + line.replace("\n", " ").encode("utf-8", "replace") + b"\n")
 
     async def _alive(self) -> None:
         while True:

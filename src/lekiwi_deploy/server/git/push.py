@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
 
 from lekiwi_deploy.errors import BadInput, Conflict, LekiwiError, NotFound
 from lekiwi_deploy.fleet.branches import Target
@@ -29,10 +28,11 @@ from lekiwi_deploy.wire.progress import Built, Closed
 
 Say = Callable[[str], Awaitable[None]]
 UNCHANGED = "=====> Not deployed. Nothing changed: the robots keep running what they run"
-_QUARANTINE = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH")
+_QUARANTINE = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES")
 
 
-class HookCall(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class HookCall:
     """What a hook sends: git's stdin, the push options, some of its variables, the folder it runs in."""
 
     updates: str
@@ -81,7 +81,6 @@ def _quarantine(call: HookCall, repository: Path) -> dict[str, str]:
             if not all(path.is_relative_to(repository.resolve() / "objects") for path in paths):
                 raise BadInput("the hook names a folder outside its repository")
             env[key] = ":".join(map(str, paths))
-    env.pop("GIT_QUARANTINE_PATH", None)
     return env
 
 

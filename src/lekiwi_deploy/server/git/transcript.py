@@ -26,7 +26,7 @@ from lekiwi_deploy.wire.progress import (
 )
 from lekiwi_deploy.wire.reasons import sentence
 
-QUIET_S = 2.0
+QUIET_S = 5.0
 LIVE_LINES = 200
 TAIL_LINES = 40
 WIDTH = 74
@@ -76,6 +76,8 @@ class Transcript:
     _unshown: int = 0
     _held: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
     _robots: dict[str, str] = field(default_factory=dict)
+    _failed: bool = False
+    _environment: str = "ENVIRONMENT"
 
     def lines(self, entry: Progress) -> list[str]:
         """The lines that `entry` adds, without line ends."""
@@ -94,13 +96,14 @@ class Transcript:
             case Closed(status, text):
                 return self._closed(status, text)
             case RolloutStarted(deployment=deployment, version=version, environment=environment, total=total):
+                self._environment = environment
                 robots = "1 robot" if total == 1 else f"{total} robots"
                 where = f"{self.release.where} → " if self.release.where else ""
                 return [arrow("Deploy", f"{deployment}  {version}  {where}{environment}  {robots}")]
             case RobotMoved() as moved:
                 return self._moved(moved)
             case RolloutFinished() as finished:
-                return final(finished)
+                return final(finished, self._environment)
             case never:
                 assert_never(never)
 
@@ -137,11 +140,12 @@ class Transcript:
         title = _TITLES[step]
         if ok:
             return [*out, arrow(title, text, seconds)]
+        self._failed = True
         return [*out, f"{warned(title, text):<{WIDTH}} {seconds:.1f} s"]
 
     def _closed(self, status: str, text: str) -> list[str]:
         if status == "failed":
-            return [warned("Failed", text)] if text else []
+            return [warned("Failed", text)] if text and not self._failed else []
         return [warned(status.capitalize(), text)]
 
     def _moved(self, moved: RobotMoved) -> list[str]:
@@ -176,16 +180,15 @@ def _reasons(moved: RobotMoved) -> str:
     return "; ".join(sentence(reason) for reason in moved.waiting) or moved.why or "waiting"
 
 
-def final(finished: RolloutFinished) -> list[str]:
+def final(finished: RolloutFinished, environment: str) -> list[str]:
     """The verdict. `Live` is claimed only for robots that confirmed."""
     took = f"in {finished.seconds:.1f} s"
     undo = f"     undo: {finished.undo}" if finished.undo else ""
     pending = f" ({finished.pending} pending)" if finished.pending else ""
     match finished.status:
         case "done" if finished.total == 0:
-            return [
-                "=====> Live on 0 robots: none is in this environment yet; lekiwi robots add NAME --group ENVIRONMENT"
-            ]
+            add = f"lekiwi robots add NAME --group {environment}"
+            return [f"=====> Live in {environment}, which has no robots yet: {add}"]
         case "done":
             return [f"=====> Live on {finished.live}/{finished.total} robots {took}{pending}{undo}"]
         case "partial":
