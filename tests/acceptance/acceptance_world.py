@@ -6,22 +6,13 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lekiwi_deploy.testing.fleet import LocalFleet, free_ports
+from lekiwi_deploy.testing.fleet import LocalFleet
 from lekiwi_deploy.testing.person import Person, Ran, Repository
 from lekiwi_deploy.testing.robot import LocalRobot
 from lekiwi_deploy.testing.waiting import eventually
 from lekiwi_deploy.wire.api import Deployment, DeploymentDetail, Deployments, Robot, Robots
 
 WEB_PORT = 8000
-_ports = itertools.count(0)
-
-
-def next_offset() -> int:
-    """A port offset that no other robot of this run has, free on this machine."""
-    while True:
-        offset = 2000 + 7 * next(_ports)
-        if next(free_ports(WEB_PORT + offset, 1)) == 0:
-            return offset
 
 
 YAML = """\
@@ -92,7 +83,9 @@ class World:
 
     def add_robot(self, *, start: bool = True, group: str = "production") -> LocalRobot:
         """One more robot, joined."""
-        robot = self.fleet.robot(f"{self.project}-{len(self.robots) + 1}", port_offset=next_offset())
+        robot = self.fleet.robot(
+            f"{self.project}-{len(self.robots) + 1}", port_offset=self.fleet.ports.take() - WEB_PORT
+        )
         robot.add_and_join(self.anna, self.project, group=group)
         self.robots.append(robot)
         if start:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from acceptance_world import WEB_PORT, World, app, next_offset
+from acceptance_world import WEB_PORT, World, app
 
 from lekiwi_deploy.testing.waiting import eventually
 
@@ -52,7 +52,7 @@ def test_a_full_disk_keeps_the_old_version_running_and_says_how_much_is_missing(
     world_with: Worlds, tiny_disk: Path
 ) -> None:
     world = world_with(0)
-    robot = world.fleet.robot(f"{world.project}-small", port_offset=next_offset())
+    robot = world.fleet.robot(f"{world.project}-small", port_offset=world.fleet.ports.take() - WEB_PORT)
     robot.root = tiny_disk / "robot"
     world.robots.append(robot)
     robot.add_and_join(world.anna, world.project)

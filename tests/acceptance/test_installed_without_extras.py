@@ -42,7 +42,12 @@ def test_a_robot_installed_without_extras_is_updated_and_taken_back(
 ) -> None:
     world = world_with(0)
     world.anna.at = light
-    robot = LocalRobot(f"{world.project}-light", world.fleet.folder / "robots/light", port_offset=5000, at=light)
+    robot = LocalRobot(
+        f"{world.project}-light",
+        world.fleet.folder / "robots/light",
+        port_offset=world.fleet.ports.take() - WEB_PORT,
+        at=light,
+    )
     world.fleet.robots.append(robot)
     world.robots.append(robot)
     robot.add_and_join(world.anna, world.project)

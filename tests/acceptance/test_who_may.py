@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable
 
-from acceptance_world import WEB_PORT, World, app, next_offset
+from acceptance_world import WEB_PORT, World, app
 
 from lekiwi_deploy.testing.waiting import eventually
 from lekiwi_deploy.wire.api import RobotJoin
@@ -15,7 +15,7 @@ def test_a_join_token_is_used_once(world_with: Worlds) -> None:
     world = world_with(0)
     added = world.lekiwi("robots", "add", "kiwi-x", "--group", "production", "--json").ok().json(RobotJoin)
     assert added.command.startswith("lekiwi-agent join ")
-    first = world.fleet.robot("kiwi-x", port_offset=next_offset())
+    first = world.fleet.robot("kiwi-x", port_offset=world.fleet.ports.take() - WEB_PORT)
     world.robots.append(first)
     first.join(world.anna.environment["LEKIWI_API"], added.token)
     second = world.fleet.robot("kiwi-x-thief")
@@ -32,7 +32,7 @@ def test_two_machines_with_one_key_are_both_refused_until_a_person_decides(world
     world = world_with(1)
     world.release("one")
     honest = world.robots[0]
-    clone = world.fleet.robot(f"{honest.name}-clone", port_offset=next_offset())
+    clone = world.fleet.robot(f"{honest.name}-clone", port_offset=world.fleet.ports.take() - WEB_PORT)
     world.robots.append(clone)
     shutil.copytree(honest.root / "etc", clone.root / "etc")
     clone.set_variables({})

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lekiwi_deploy.testing.fleet import free_ports
 from lekiwi_deploy.testing.http import body_of
+from lekiwi_deploy.testing.ports import PortBlock
 from lekiwi_deploy.testing.waiting import eventually
 
 
@@ -31,14 +31,13 @@ def how_started(pid: int) -> Started:
     return Started(argv, {name: value for name, _, value in pairs}, (proc / "cwd").readlink())
 
 
-def bare_start_ms(processes: Sequence[Started], *, first_port: int, path: str, runs: int = 5) -> float:
+def bare_start_ms(processes: Sequence[Started], ports: PortBlock, *, path: str, runs: int = 5) -> float:
     """Milliseconds from starting all of them at once, each on a `PORT` of its own, until every one answers `path` with 200.
     Median over `runs`."""
-    return statistics.median(_once(processes, first_port, path) for _ in range(runs))
+    return statistics.median(_once(processes, [ports.take() for _ in processes], path) for _ in range(runs))
 
 
-def _once(processes: Sequence[Started], first_port: int, path: str) -> float:
-    ports = [first_port + offset for offset in free_ports(first_port, len(processes))]
+def _once(processes: Sequence[Started], ports: Sequence[int], path: str) -> float:
     running: list[subprocess.Popen[bytes]] = []
     began = time.perf_counter()
     try:

@@ -36,16 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)  # PostgreSQL may have to run as another user, who must get through
     try:
-        return _tell(wishes, folder)
+        code = _tell(wishes, folder)
     except KeyboardInterrupt:
         show("\nstopped")
-        return 130
+        code = 130
     except (NeverHappened, AssertionError) as error:
         show(f"\nThe demo failed: {error}\nIts files are in {folder}")
         return 1
-    finally:
-        if wishes.data is None and not wishes.keep and sys.exc_info()[0] is None:
-            shutil.rmtree(folder, ignore_errors=True)
+    if wishes.data is None and not wishes.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    return code
 
 
 def _tell(wishes: argparse.Namespace, folder: Path) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
 from lekiwi_deploy.testing.person import Person
+from lekiwi_deploy.testing.ports import PortBlock
 from lekiwi_deploy.testing.programs import HERE, Installation
 from lekiwi_deploy.testing.robot import LocalRobot
 from lekiwi_deploy.testing.server import LocalServer
@@ -21,6 +20,7 @@ class LocalFleet:
         self.folder = folder
         self.server = LocalServer(folder / "server", options=options, at=at)
         self.robots: list[LocalRobot] = []
+        self.ports = PortBlock()
         self._at = at
 
     def __enter__(self) -> LocalFleet:
@@ -49,26 +49,7 @@ class LocalFleet:
     def end(self) -> None:
         """Agents first, so that none waits for a server that has gone."""
         with contextlib.ExitStack() as everything:
+            everything.callback(self.ports.release)
             everything.callback(self.server.end)
             for robot in self.robots:
                 everything.callback(robot.end)
-
-
-def free_ports(first: int, count: int, *, span: int = 1) -> Iterator[int]:
-    """`count` offsets, `span` apart, so that `first` + offset … is free on this machine now."""
-    offset = 0
-    for _ in range(count):
-        while not all(_is_free(first + offset + step) for step in range(span)):
-            offset += span
-        yield offset
-        offset += span
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from lekiwi_deploy.testing.bare_start import bare_start_ms, how_started
-from lekiwi_deploy.testing.fleet import LocalFleet, free_ports
+from lekiwi_deploy.testing.fleet import LocalFleet
 from lekiwi_deploy.testing.person import Person, Ran, Repository, show
 from lekiwi_deploy.testing.robot import LocalRobot
 from lekiwi_deploy.testing.waiting import eventually
@@ -17,7 +17,6 @@ from lekiwi_deploy.wire.api import Deployment, DeploymentDetail, Deployments, Ro
 
 PROJECT = "kiwi"
 WEB_PORT = 8000
-BASE_PORTS = 15000
 PAGE = Path("kiwi/web/page.py")
 HEADING, NEW_HEADING = 'HEADING = "LeKiwi"', 'HEADING = "LeKiwi, hello again"'
 _CONFIRMED = (RobotStatus.HEALTHY, RobotStatus.GOOD)
@@ -82,7 +81,7 @@ class Story:
     def bare_start(self) -> float:
         """Milliseconds that the robots' web processes take to start by hand, out of the slots, all at once."""
         web = [how_started(pid) for pid in self.pids("web").values()]
-        return bare_start_ms(web, first_port=WEB_PORT + 100, path="/health")
+        return bare_start_ms(web, self._fleet.ports, path="/health")
 
     def what_next(self) -> str:
         """Commands to try while the fleet runs."""
@@ -110,12 +109,10 @@ Ctrl-C stops everything.
         self._person = person = self._fleet.person()
         self._repository = self._make_repository(person)
         self._lekiwi("link", PROJECT).ok()
-        bases = free_ports(BASE_PORTS, self._count, span=2)
-        for number, (offset, base) in enumerate(zip(free_ports(WEB_PORT, self._count), bases, strict=True), start=1):
-            robot = self._fleet.robot(f"lekiwi-{number:03}", port_offset=offset)
-            robot.set_variables(
-                {"KIWI_COMMAND_PORT": str(BASE_PORTS + base), "KIWI_OBSERVATION_PORT": str(BASE_PORTS + base + 1)}
-            )
+        ports = self._fleet.ports
+        for number in range(1, self._count + 1):
+            robot = self._fleet.robot(f"lekiwi-{number:03}", port_offset=ports.take() - WEB_PORT)
+            robot.set_variables({"KIWI_COMMAND_PORT": str(ports.take()), "KIWI_OBSERVATION_PORT": str(ports.take())})
             robot.add_and_join(person, PROJECT)
             robot.start()
         eventually("all robots are online", self._all_online, within_s=60, every_s=0.2)
