@@ -103,7 +103,7 @@ STARTED = RolloutStarted(ROL, DEP, "v2.3.0", PRODUCTION, 2)
 BUILD = (
     StepStarted(Step.BUILD, "python, uv · linux-x86_64"),
     OutputLine(Step.BUILD, "resolved 4 packages"),
-    StepFinished(Step.BUILD, True, "done", 1.9),
+    StepFinished(Step.BUILD, True, "python, uv · linux-x86_64", 1.9),
     StepFinished(Step.TEST, True, "12 passed", 0.8),
     Built(DEP, "v2.3.0", "0" * 64, 1000, 3, False),
 )
@@ -424,7 +424,7 @@ def test_deploy_reads_like_the_product_and_gives_the_url(anna: Lekiwi, server: S
         "🚀 Deploying kiwi...",
         "📦 Creating build... done, 2 files, 21 B",
         "🔄 Uploading... done",
-        "🔨 Building python, uv · linux-x86_64... done",
+        "🔨 Building... python, uv · linux-x86_64",
         "🧪 Testing... 12 passed",
         "🤖 Deploying to 2 robots...",
         "   ✅ lekiwi-001",
@@ -557,10 +557,8 @@ def rollback_answer(*, changed: bool = True, rollout: RolloutId | None = ROL) ->
 
 def test_a_rollback_echoes_moves_freezes_and_says_how_to_undo_it(anna: Lekiwi, server: ScriptedServer) -> None:
     server.on("POST", "/api/projects/kiwi/rollback", rollback_answer())
-    stream = [e for e in progress(STARTED, healthy("a"), healthy("b"), finished()) if e.stream == ROL]
-    started = Progress(ROL, 1, NOW, STARTED)
-    moved = [msgspec.structs.replace(entry, seq=entry.seq + 1) for entry in stream]
-    server.on("GET", f"/api/rollouts/{ROL}/progress", Lines([started, *moved]))
+    stream = [Progress(ROL, n, NOW, body) for n, body in enumerate((healthy("a"), healthy("b"), finished()), start=1)]
+    server.on("GET", f"/api/rollouts/{ROL}/progress", Lines(stream))
     ran = anna("rollback", "--to=2-hours-ago", "--reason", "slow")
     assert ran.code == 0
     assert ran.out.startswith("✨ Rolled back to v2.3.0 on 2/2 robots in ")

@@ -14,6 +14,7 @@ from lekiwi_deploy.cli.verdict import verdict
 from lekiwi_deploy.client.streams import follow_progress
 from lekiwi_deploy.errors import LekiwiError, TimedOut
 from lekiwi_deploy.wire.ids import DeploymentId, RolloutId
+from lekiwi_deploy.wire.progress import RolloutStarted
 
 INTERRUPTED = 130
 
@@ -39,6 +40,7 @@ def follow(
     began: float,
     timeout: float | None,
     back: bool = False,
+    rollout: RolloutStarted | None = None,
     cancel: str | None = None,
     began_here: bool = True,
 ) -> Followed:
@@ -49,7 +51,7 @@ def follow(
     following only: exit code 130; at the timeout `TimedOut`. The work goes on in both cases.
     """
     transport = run.api.transport
-    told = Narrator(back=back, verbose=run.out.verbose > 0)
+    told = Narrator(back=back, verbose=run.out.verbose > 0, rollout=rollout)
     resume = f"lekiwi inspect {cancel or stream} --wait"
     deadline = None if timeout is None else began + timeout
     first_now = run.now()
@@ -61,6 +63,8 @@ def follow(
         return [(*head, f"  {spin(seconds)}"), *rest]
 
     try:
+        if rollout is not None and rollout.total:
+            run.out.say(*told.headline(rollout))
         with Region(run.out, render) as region:
 
             def lost(error: LekiwiError) -> None:

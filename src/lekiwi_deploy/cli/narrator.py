@@ -58,6 +58,8 @@ class Narrator:
 
     def tell(self, entry: Progress) -> list[Line]:
         """The lines that `entry` adds."""
+        if self._rollout_at is None and self.rollout is not None:
+            self._rollout_at = entry.at
         match entry.body:
             case StepStarted() as started:
                 self._step, self._step_at = started, entry.at
@@ -81,7 +83,7 @@ class Narrator:
             case RolloutStarted() as rollout:
                 self.rollout, self._rollout_at, self._step = rollout, entry.at, None
                 self.robots.clear()
-                return [self._rollout_line(rollout)] if rollout.total else []
+                return [self.headline(rollout)] if rollout.total else []
             case RobotMoved() as moved:
                 return self._moved(moved, entry.at)
             case RolloutFinished() as finished:
@@ -109,24 +111,19 @@ class Narrator:
         ]
 
     def _step_done(self, done: StepFinished) -> list[Line]:
-        started, self._step = self._step, None
+        self._step = None
         what = _WORDS[done.step]
         if done.ok:
             quiet = done.step in (Step.EXPORT, Step.PACK) and not self.verbose
-            text = done.text or "done"
-            about = f" {started.text}..." if started and started.text and done.step is Step.BUILD else ""
-            return (
-                []
-                if quiet
-                else [(f"{what.removesuffix('...') + about if about else what} {text} ({span(done.seconds)})",)]
-            )
+            return [] if quiet else [(f"{what} {done.text or 'done'} ({span(done.seconds)})",)]
         tail = [] if self.verbose else list(self._tail)
         return [
             (Cell("❌ "), f"{what[2:].strip()} failed ({span(done.seconds)}): ", Cell(done.text, "red")),
             *((Cell(f"   │ {line}", "dim"),) for line in tail),
         ]
 
-    def _rollout_line(self, rollout: RolloutStarted) -> Line:
+    def headline(self, rollout: RolloutStarted) -> Line:
+        """What begins with the rollout."""
         robots = plural(rollout.total, "robot")
         if self.back:
             return (f"🤖 Rolling back {robots}...",)

@@ -93,7 +93,7 @@ class Output:
     def fields(self, pairs: Sequence[tuple[str, str | Cell]]) -> None:
         """`name  value` lines on stdout, not with --json; those without a value are left out."""
         shown = [(n, v if isinstance(v, Cell) else Cell(v)) for n, v in pairs if (v.text if isinstance(v, Cell) else v)]
-        longest = max((len(name) for name, _ in shown), default=0)
+        longest = max((10, *(len(name) for name, _ in shown)))
         for name, value in shown:
             self.line(Cell(f"{name:<{longest}}{GAP}", "dim"), value)
 

@@ -27,6 +27,7 @@ def ahead(then: datetime | None, now: datetime) -> str:
 
 
 def _in_words(seconds: float, suffix: str) -> str:
+    seconds = seconds if suffix else seconds + _half_a_unit(seconds)
     if seconds < 1 and suffix:
         return "just now"
     for unit, length, until in (("second", 1, 60), ("minute", 60, 3600), ("hour", 3600, 86400), ("day", 86400, None)):
@@ -34,6 +35,11 @@ def _in_words(seconds: float, suffix: str) -> str:
             count = max(1, int(seconds // length))
             return f"{count} {unit}{'' if count == 1 else 's'} {suffix}"
     raise AssertionError("the last unit has no end")
+
+
+def _half_a_unit(seconds: float) -> float:
+    """What is to come is rounded to the nearest: a token for 90 days must not say 89."""
+    return 0.5 if seconds < 59.5 else 30 if seconds < 3570 else 1800 if seconds < 84600 else 43200
 
 
 def span(seconds: float) -> str:

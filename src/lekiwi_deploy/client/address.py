@@ -66,6 +66,6 @@ def path(*parts: str) -> str:
 
 def _shown(text: str) -> str:
     """`text` short enough for a message, and without what may be a password or token."""
-    text = re.sub(r"lkd_\w+", "lkd_…", text[:200])
+    text = re.sub(r"lkd_\w+", "…", text[:200])
     head, at, tail = text.rpartition("@")
     return f"{head.split('://')[0]}://…@{tail}" if at else tail

@@ -15,7 +15,7 @@ from lekiwi_deploy.cli.table import Cell, Column
 from lekiwi_deploy.cli.verbs import listing
 from lekiwi_deploy.wire.api import Deployment, DeploymentDetail, Rollout
 from lekiwi_deploy.wire.ids import DeploymentId, RolloutId
-from lekiwi_deploy.wire.progress import OutputLine
+from lekiwi_deploy.wire.progress import OutputLine, RolloutStarted
 from lekiwi_deploy.wire.reasons import sentence
 
 
@@ -40,10 +40,16 @@ def inspect(run: Run, deployment: str, wait: bool, timeout: str | None, robots: 
     if wait:
         from lekiwi_deploy.cli.following import INTERRUPTED, follow, timeout_s
 
-        back = is_rollout and run.api.rollout(deployment).kind == "rollback"
-        cancel = None if is_rollout else str(stream)
+        seen = run.api.rollout(deployment) if is_rollout else None
         followed = follow(
-            run, stream, began=began, timeout=timeout_s(timeout), back=back, cancel=cancel, began_here=False
+            run,
+            stream,
+            began=began,
+            timeout=timeout_s(timeout),
+            back=seen is not None and seen.kind != "deploy",
+            rollout=_started(run, seen) if seen is not None else None,
+            cancel=None if seen is not None else str(stream),
+            began_here=False,
         )
         for line in followed.lines:
             run.out.say(*line)
@@ -66,6 +72,11 @@ def inspect(run: Run, deployment: str, wait: bool, timeout: str | None, robots: 
         for wrote in written or ():
             run.out.line(Cell(f"{wrote.step.value:<6} ", "dim"), wrote.text)
     return code
+
+
+def _started(run: Run, rollout: Rollout) -> RolloutStarted:
+    version = run.api.deployment(rollout.deployment).deployment.version
+    return RolloutStarted(rollout.id, rollout.deployment, version, rollout.environment, rollout.counts.total)
 
 
 def _show(run: Run, detail: DeploymentDetail) -> None:

@@ -86,6 +86,9 @@ def frozen(environment: Environment, now: datetime) -> list[tuple[Cell | str, ..
     freeze = environment.freeze
     if freeze is None:
         return []
-    why = f" ({freeze.why})" if freeze.why else ""
-    said = f" is frozen since {ago(freeze.at, now)} by {freeze.by}{why}: pushes do not go live"
-    return [(Cell(f"❄  {environment.name}", "cyan"), f"{said}; lekiwi unfreeze -e {environment.name}")]
+    why = f": {freeze.why}" if freeze.why else ""
+    said = f" is frozen since {ago(freeze.at, now)} by {freeze.by}{why}"
+    return [
+        (Cell(f"❄  {environment.name}", "cyan"), said),
+        (Cell("   pushes do not go live until ", "dim"), Cell(f"lekiwi unfreeze -e {environment.name}", "cyan")),
+    ]

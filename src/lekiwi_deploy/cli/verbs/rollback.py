@@ -12,6 +12,7 @@ from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import plural
 from lekiwi_deploy.cli.table import Cell
 from lekiwi_deploy.wire.api import RollbackAnswer, RollbackRequest
+from lekiwi_deploy.wire.progress import RolloutStarted
 
 
 class RollbackResult(RollbackAnswer, frozen=True, kw_only=True):
@@ -57,7 +58,9 @@ def rollback(
         _unwatched(run, answer, dry_run)
         out.object(msgspec.convert(answer, RollbackResult, from_attributes=True))
         return 0
-    followed = follow(run, answer.rollout, began=began, timeout=limit, back=True)
+    there = answer.resolution.deployment
+    started = RolloutStarted(answer.rollout, there.id, there.version, answer.environment, len(answer.robots))
+    followed = follow(run, answer.rollout, began=began, timeout=limit, back=True, rollout=started)
     for line in followed.lines:
         out.line(*line)
     _afterwards(run, answer)
