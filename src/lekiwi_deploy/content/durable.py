@@ -9,9 +9,10 @@ from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
-_SINGLE = 24
-"""Up to so many files and folders are flushed one by one, more by one call for the whole file system. A single flush costs about
-half a millisecond; `syncfs` costs 7 ms for a thousand files, and waits for whatever else the machine has not written yet."""
+_SINGLE = 8
+"""Up to so many files and folders are flushed one by one, more by one call for the whole file system. A single flush costs half a
+millisecond on an idle disk and several on a busy one; `syncfs` costs 7 ms for a thousand files, and waits for whatever else the
+machine has not written yet (a robot that records video may have much)."""
 
 
 def make_durable(paths: Collection[str], *, within: Path) -> None:

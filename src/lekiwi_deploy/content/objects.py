@@ -49,6 +49,7 @@ class ObjectFolder:
         self._root = str(path)
         self._incoming = path / "incoming"
         self._staged: dict[str, str] = {}  # name -> path of the temporary file
+        self._unflushed: set[str] = set()
         self._count = 0
         self._incoming.mkdir(parents=True, exist_ok=True)
         for left in self._incoming.iterdir():  # of a process that died
@@ -110,7 +111,7 @@ class ObjectFolder:
             writer.close()
 
     def commit(self) -> int:
-        """Make all staged objects part of the store, durably; how many. After an `OSError` nothing of them is."""
+        """Make all staged objects part of the store, their content durably; how many. After an `OSError` nothing of them is."""
         staged, self._staged = self._staged, {}
         if not staged:
             return 0
@@ -120,7 +121,6 @@ class ObjectFolder:
             for temporary in staged.values():
                 Path(temporary).unlink(missing_ok=True)
             raise
-        folders = {self._root}
         for name, temporary in staged.items():
             target = f"{self._root}/{name}"
             try:
@@ -128,9 +128,14 @@ class ObjectFolder:
             except FileNotFoundError:
                 os.mkdir(os.path.dirname(target))
                 os.rename(temporary, target)
-            folders.add(os.path.dirname(target))
-        make_durable(folders, within=self.path)
+            self._unflushed.update((os.path.dirname(target), self._root))
         return len(staged)
+
+    def unflushed(self) -> set[str]:
+        """Folders in which a name given by `commit` may not be on disk yet. The content behind it is, so a power cut costs another
+        download at most; whoever flushes these together with what it links to these objects has even that."""
+        folders, self._unflushed = self._unflushed, set()
+        return folders
 
     def drop_staged(self) -> None:
         """Forget what was not committed."""

@@ -130,7 +130,7 @@ def _replace(objects: ObjectFolder, entries: tuple[FileEntry, ...], target: Path
             check_path(name)
             _create(f"{temporary}/{name}", data, 0o644)
             fresh.append(f"{temporary}/{name}")
-        make_durable(fresh, within=target.parent)
+        make_durable([*fresh, *objects.unflushed()], within=target.parent)
         _publish(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -52,7 +52,9 @@ def test_an_object_has_no_name_before_it_is_on_disk(folder: ObjectFolder, monkey
     monkeypatch.setattr(module, "make_durable", observed)
     folder.add(DIGEST, DATA)
     folder.commit()
-    assert durable == [[], everything(folder)]
+    assert durable == [[]]
+    assert folder.unflushed() == {str(folder.path), str(folder.path / DIGEST[:2])}
+    assert folder.unflushed() == set()
 
 
 def test_after_a_failed_flush_nothing_of_it_is_kept(folder: ObjectFolder, monkeypatch: pytest.MonkeyPatch) -> None:
