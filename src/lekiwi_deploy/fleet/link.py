@@ -53,7 +53,7 @@ class Stage(StrEnum):
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """All that is remembered of one link; encodes to well under 2 kB. `report`: newest number taken; `events`, `logs`: newest sequence
-    numbers taken in; `fresh`: streams of which nothing came over this link yet; `told`: epoch and generation last sent."""
+    numbers taken in; `told`: epoch and generation last sent."""
 
     id: str
     server: str
@@ -64,7 +64,6 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     report: int = 0
     events: int = 0
     logs: int = 0
-    fresh: tuple[Stream, ...] = (Stream.EVENTS, Stream.LOGS)
     told: tuple[int, int] = (0, -1)
 
 
@@ -277,50 +276,34 @@ def _report(session: Session, report: Report) -> Step:
 
 
 def _events(session: Session, records: Sequence[EventRecord]) -> Step:
-    new, lost, wrong = _in_order(session, Stream.EVENTS, [record.seq for record in records], session.events)
-    if wrong:
+    numbers = [record.seq for record in records]
+    if wrong := _disorder(Stream.EVENTS, numbers):
         return _refuse(session, "bad_input", wrong, retry=True)
-    taken = _taken(session, Stream.EVENTS, records[-1].seq if new else session.events)
+    new = sum(number > session.events for number in numbers)
     if not new:
-        return taken, (do.Send(Ack(Stream.EVENTS, session.events)),) if records else ()
-    return taken, (do.StoreEvents(tuple(records[-new:]), lost),)
+        return session, (do.Send(Ack(Stream.EVENTS, session.events)),) if records else ()
+    return msgspec.structs.replace(session, events=numbers[-1]), (do.StoreEvents(tuple(records[-new:])),)
 
 
 def _logs(session: Session, records: Sequence[LogRecord], dropped: int) -> Step:
-    expected = session.logs + max(0, dropped)
-    new, lost, wrong = _in_order(session, Stream.LOGS, [record.seq for record in records], session.logs, expected)
-    if wrong:
+    numbers = [record.seq for record in records]
+    if wrong := _disorder(Stream.LOGS, numbers):
         return _refuse(session, "bad_input", wrong, retry=True)
-    taken = _taken(session, Stream.LOGS, records[-1].seq if new else session.logs)
+    new = sum(number > session.logs for number in numbers)
     if not new:
-        return taken, (do.Send(Ack(Stream.LOGS, session.logs)),) if records else ()
-    return taken, (do.StoreLogs(tuple(records[-new:]), max(lost, dropped)),)
+        return session, (do.Send(Ack(Stream.LOGS, session.logs)),) if records else ()
+    taken = msgspec.structs.replace(session, logs=numbers[-1])
+    return taken, (do.StoreLogs(tuple(records[-new:]), max(0, dropped)),)
 
 
-def _in_order(
-    session: Session, stream: Stream, numbers: Sequence[int], have: int, allowed: int | None = None
-) -> tuple[int, int, str]:
-    """How many of the records at the end are new, how many were lost on the robot before them, and what is wrong.
-
-    The first batch of a link may begin after a gap: the robot was told what is stored and has nothing older. Later ones may not, unless
-    it says that it dropped them (`allowed`: up to which number).
-    """
-    if not numbers:
-        return 0, 0, ""
-    first, last = numbers[0], numbers[-1]
-    if first < 1 or last > _LARGEST or any(after != before + 1 for before, after in pairwise(numbers)):
-        return 0, 0, f"the {stream} are not consecutive"
-    lost = max(0, first - have - 1)
-    if lost and stream not in session.fresh and first - 1 > (allowed or 0):
-        return 0, 0, f"{stream} {have + 1} to {first - 1} are missing: send them again"
-    return max(0, last - max(have, first - 1)), lost, ""
-
-
-def _taken(session: Session, stream: Stream, seq: int) -> Session:
-    fresh = tuple(other for other in session.fresh if other is not stream)
-    if stream is Stream.EVENTS:
-        return msgspec.structs.replace(session, events=seq, fresh=fresh)
-    return msgspec.structs.replace(session, logs=seq, fresh=fresh)
+def _disorder(stream: Stream, numbers: Sequence[int]) -> str:
+    """What is wrong with the numbers of a batch: they rise. Gaps are no fault: a robot sets numbers aside so that none is used twice
+    after a power cut, and says itself how many lines it dropped."""
+    if numbers and (numbers[0] < 1 or numbers[-1] > _LARGEST):
+        return f"the numbers of the {stream} are not between 1 and {_LARGEST}"
+    if any(after <= before for before, after in pairwise(numbers)):
+        return f"the numbers of the {stream} do not rise"
+    return ""
 
 
 def _sane(report: Report) -> bool:

@@ -61,10 +61,9 @@ class StoreReport:
 
 @dataclass(frozen=True, slots=True)
 class StoreEvents:
-    """Store these, then come back with `Stored`. `lost`: so many before them were lost on the robot."""
+    """Store these, then come back with `Stored`."""
 
     records: tuple[EventRecord, ...]
-    lost: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,9 +126,7 @@ class RobotLink:
                 case do.StoreReport(report):
                     before, self.report = self.report, report
                     self._endpoint.inbox.report(self, report, material=_material(before) != _material(report))
-                case do.StoreEvents(records, lost):
-                    if lost:
-                        _log.warning("%s: %d events were lost on the robot", self.robot, lost)
+                case do.StoreEvents(records):
                     await self._room.acquire()
                     self._endpoint.inbox.events(self, records)
                 case do.StoreLogs(records, dropped):

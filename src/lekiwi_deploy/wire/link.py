@@ -21,7 +21,7 @@ MAX_FRAME = 1_000_000
 
 
 class Stream(StrEnum):
-    """The robot's two spools; sequence numbers count from 1 within each and never repeat."""
+    """The robot's two spools; sequence numbers rise from 1 within each and never repeat (there may be gaps)."""
 
     EVENTS = "events"
     LOGS = "logs"
@@ -182,13 +182,13 @@ class LogRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class EventRecords(msgspec.Struct, frozen=True, tag="events", tag_field="type"):
-    """Consecutive events, oldest first; acknowledged by `Ack(events, last seq)` after they were committed."""
+    """Events with rising numbers, oldest first; acknowledged by `Ack(events, last seq)` after they were committed."""
 
     records: tuple[EventRecord, ...]
 
 
 class LogRecords(msgspec.Struct, frozen=True, tag="logs", tag_field="type"):
-    """Consecutive log lines, oldest first. `dropped`: lines that the spool had to drop before the first of these."""
+    """Log lines with rising numbers, oldest first. `dropped`: lines that the spool had to drop before the first of these."""
 
     records: tuple[LogRecord, ...]
     dropped: int = 0
