@@ -1,13 +1,14 @@
 """Objects in a bucket of S3 (or what speaks like it), Google Cloud Storage or Azure.
 
 Credentials and endpoints come from the environment, under the names that each provider's own tools use: AWS_ACCESS_KEY_ID,
-AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL (and AWS_ALLOW_HTTP=true for a local one), GOOGLE_APPLICATION_CREDENTIALS,
+AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS,
 AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, …; or from the machine's own role.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -42,7 +43,11 @@ class BucketStore:
         try:
             store = from_url(
                 url,
-                client_options={"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5)},
+                client_options={
+                    "timeout": timedelta(seconds=60),
+                    "connect_timeout": timedelta(seconds=5),
+                    "allow_http": _endpoint().startswith("http://"),  # whoever writes it out means it
+                },
                 retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
             )
         except (BaseError, ValueError) as error:
@@ -175,6 +180,10 @@ class BucketStore:
             raise NotFound(f"there is no object {key}") from None
         except (BaseError, OSError) as error:
             raise Unavailable(f"the object store {self._name} did not answer: {_one_line(error)}") from error
+
+
+def _endpoint() -> str:
+    return os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT") or ""
 
 
 def _checked(key: str) -> str:
