@@ -46,6 +46,8 @@ from lekiwi_deploy.wire.protocol import PROTOCOL
 _GATHER_S = 0.1
 """Reports that nobody waits for are gathered for so long."""
 _PING_S = 20.0
+_STANDS_S = 10.0
+"""A link that ends sooner counts as a failed attempt, so that one which is cut off again and again is tried ever less often."""
 _DECODER: msgspec.json.Decoder[FromServer] = msgspec.json.Decoder(FromServer)
 
 
@@ -76,6 +78,7 @@ class Link:
         self._cap_s = 60.0
         self._read_every_s = 300.0
         self._attempt = 0
+        self._stood_since: float | None = None  # CLOCK_BOOTTIME
         self._spools = {Stream.EVENTS: robot.events, Stream.LOGS: robot.logs}
 
     async def run(self) -> None:
@@ -83,6 +86,7 @@ class Link:
         said = ""
         while True:
             delay = None
+            self._stood_since = None
             try:
                 await self._once()
                 why = "the connection ended"
@@ -101,6 +105,8 @@ class Link:
             if why != said:
                 self._robot.history.note("link", why)
                 said = why
+            if self._stood_since is not None and machine.boottime() - self._stood_since >= _STANDS_S:
+                self._attempt = 0
             wait = reconnect_delay(self._attempt, self._randomness(), cap_s=self._cap_s)
             self._attempt += 1
             await asyncio.sleep(wait + (delay or 0.0))
@@ -122,7 +128,7 @@ class Link:
             max_queue=64,
         ) as socket:
             welcome = await self._greet(socket)
-            self._attempt = 0
+            self._stood_since = machine.boottime()
             self._cap_s = max(1.0, welcome.reconnect_max_s)
             self._read_every_s = max(1.0, welcome.read_every_s)
             self._control.linked, self._control.link = True, f"connected to {robot.config.server}"
