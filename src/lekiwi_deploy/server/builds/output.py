@@ -12,7 +12,7 @@ HEAD_LINES = 2_000
 TAIL_LINES = 200
 LINE_BYTES = 4_096
 
-_ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-Z\\-_]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_ESCAPES = re.compile(rb"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-Z\\-_]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -44,7 +44,7 @@ class Lines:
             whole, self._cut = whole[1:], False
         if len(self._rest) > LINE_BYTES:
             if not self._cut:
-                whole.append(self._rest[:LINE_BYTES] + "…".encode())
+                whole.append(self._rest)
             self._rest, self._cut = b"", True
         return self._take(whole)
 
@@ -65,5 +65,9 @@ class Lines:
         room = max(0, self._head - self.lines)
         self.lines += len(whole)
         for line in whole[room:]:
-            self._tail.append(line[:LINE_BYTES])
-        return [clean(line[:LINE_BYTES]) for line in whole[:room]]
+            self._tail.append(_cut(line))
+        return [clean(_cut(line)) for line in whole[:room]]
+
+
+def _cut(line: bytes) -> bytes:
+    return line if len(line) <= LINE_BYTES else line[:LINE_BYTES] + "…".encode()

@@ -16,11 +16,14 @@ from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.git.describe import describe, resolve_commit
 from lekiwi_deploy.server.git.export import export
 from lekiwi_deploy.server.git.repositories import repository_path
+from lekiwi_deploy.server.git.versions import project_version, version_of
 from lekiwi_deploy.server.store import builds, uploads
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.wire.manifest import FileEntry, FileKind
 
 Prepare = Callable[[Path, Report], Awaitable[None]]
+NO_VERSION = "0.0.0"
+"""What a deployment is called before anybody knows better."""
 FETCHES = 16
 """Objects fetched at the same time."""
 
@@ -53,6 +56,13 @@ def prepare_upload(context: Context, row: DeploymentRow) -> Prepare:
                 check_link(entry.path, target)
                 (tree / entry.path).parent.mkdir(parents=True, exist_ok=True)
                 (tree / entry.path).symlink_to(target)
+        if row.version == NO_VERSION:
+            files = [tree / name for name in ("pyproject.toml", "package.json")]
+            stated = project_version(*(path.read_bytes() if path.is_file() else None for path in files))
+            if stated is not None or row.commit_sha:
+                version = version_of(row.commit_sha or "", tags_here=(), last_tag=None, project_version=stated)
+                async with context.database.transaction() as tx:
+                    await builds.set_version(tx, row.id, version)
 
     return prepare
 

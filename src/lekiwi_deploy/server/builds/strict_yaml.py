@@ -208,7 +208,7 @@ def read_document(data: bytes, file: str) -> Mapping[str, Value]:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(part for part in (error.context, error.problem) if part)
         raise ProjectFileError(file, mark.line + 1 if mark else 1, "", f"not valid YAML: {problem}") from error
-    if root is None:
+    if root is None or (isinstance(root, yaml.ScalarNode) and root.tag == _NULL):
         return {}
     return Value(file, "", root).mapping()
 

@@ -151,6 +151,11 @@ async def set_source(
     )
 
 
+async def set_version(tx: Transaction, id: DeploymentId, version: str) -> None:
+    """Notes what the project's files say its version is."""
+    await tx.execute("UPDATE deployments SET version = %s WHERE id = %s", (version, id))
+
+
 async def abandoned_pushes(tx: Transaction, now: datetime) -> list[DeploymentId]:
     """Pushes that nobody builds any more: their claim ran out."""
     return await tx.rows(
