@@ -30,21 +30,24 @@ _log = logging.getLogger("lekiwi.conductor")
 
 async def run(context: Context) -> None:
     """Advances rollouts for ever."""
+    since = context.now()
     with context.nudges.subscribe("rollout") as hints:
-        again = await advance_due(context, look="all")
+        again = await advance_due(context, since, look="all")
         while True:
             heard = await hints.wait(PERIOD_S)
-            again = await advance_due(context, heard | again, look="hinted" if heard else "open")
+            again = await advance_due(context, since, heard | again, look="hinted" if heard else "open")
 
 
-async def advance_due(context: Context, hints: Collection[str] = (), *, look: conducting.Look = "hinted") -> set[str]:
+async def advance_due(
+    context: Context, listening_since: datetime, hints: Collection[str] = (), *, look: conducting.Look = "hinted"
+) -> set[str]:
     """Takes a step of each rollout that `hints` or `look` point at. Returns those that could not be advanced, to try again."""
     failed: set[str] = set()
     async with context.database.transaction() as tx:
         ids = await conducting.due(tx, hints, look)
     for id in ids:
         try:
-            await advance(context, id)
+            await advance(context, id, listening_since)
         except LekiwiError as error:
             _log.warning("rollout %s: %s", id, error.message)
             failed.add(id)
@@ -54,8 +57,8 @@ async def advance_due(context: Context, hints: Collection[str] = (), *, look: co
     return failed
 
 
-async def advance(context: Context, id: str) -> None:
-    """One step of one rollout."""
+async def advance(context: Context, id: str, listening_since: datetime) -> None:
+    """One step of one rollout. `listening_since`: when this process began, before which it saw no robot."""
     async with context.database.transaction() as tx:
         rollout = await conducting.claim(tx, id)
         if rollout is None:
@@ -64,7 +67,7 @@ async def advance(context: Context, id: str) -> None:
             await rollouts.add_robots(tx, id, rollout.project, rollout.environment)
         rows = {row.robot: row for row in await conducting.seen(tx, id)}
         now = context.now()
-        decided = plan(_target(rollout), [_seen(row) for row in rows.values()], now)
+        decided = plan(_target(rollout, listening_since), [_seen(row) for row in rows.values()], now)
         await _write(tx, rollout, rows, decided, now)
         await conclude(tx, context, rollout, decided, now)
 
@@ -118,7 +121,7 @@ async def _write(
         await progress.append(tx, rollout.id, moved, now)
 
 
-def _target(rollout: OpenRollout) -> Target:
+def _target(rollout: OpenRollout, listening_since: datetime) -> Target:
     return Target(
         deployment=rollout.deployment,
         digest=rollout.digest,
@@ -127,6 +130,7 @@ def _target(rollout: OpenRollout) -> Target:
         epoch=rollout.epoch,
         force=rollout.force,
         platforms=rollout.metadata.platforms,
+        listening_since=listening_since,
     )
 
 

@@ -116,6 +116,7 @@ class Inbox:
         ]
         gone: set[str] = set()
         async with self._context.database.transaction() as tx:
+            await sessions.lock_all(tx, [sender.robot for sender in senders])
             if rows:
                 gone |= await sessions.store_reports(tx, rows, self._context.now())
             if new:
@@ -130,6 +131,7 @@ class Inbox:
         new = [one for one in came if one.sender in senders]
         acks = {one.sender: one.records[-1].seq for one in new}
         async with self._context.database.transaction() as tx:
+            await sessions.lock_all(tx, [sender.robot for sender in acks])
             mine = await logs.acknowledge(
                 tx, [NewAck(robot=one.robot, session=one.session_id, seq=seq) for one, seq in acks.items()]
             )

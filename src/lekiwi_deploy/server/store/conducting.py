@@ -13,6 +13,7 @@ from lekiwi_deploy.server.store.deployments import DeploymentMetadata
 from lekiwi_deploy.server.store.json_text import json_text
 from lekiwi_deploy.server.store.projects import Policy
 from lekiwi_deploy.server.store.rollouts import RolloutRow
+from lekiwi_deploy.server.store.sessions import lock_all
 from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest, RobotId, RolloutId
 from lekiwi_deploy.wire.link import Outcome, Report
 from lekiwi_deploy.wire.platforms import Platform
@@ -96,7 +97,7 @@ async def claim(tx: Transaction, id: str) -> OpenRollout | None:
         JOIN deployments d ON d.id = r.deployment
         JOIN environments e ON (e.project, e.name) = (r.project, r.environment)
         WHERE r.id = %s AND (r.status = 'rolling' OR e.live_rollout = r.id)
-        FOR UPDATE OF e, r
+        FOR NO KEY UPDATE OF e, r
         """,
         (id,),
         OpenRollout,
@@ -122,6 +123,7 @@ async def assign(
     tx: Transaction, id: str, names: Sequence[str], deployment: str, *, by_hand: str | None, force: bool, now: datetime
 ) -> None:
     """Makes `deployment` what these robots are to run, under a new generation each. `by_hand`: who pins them there."""
+    await lock_all(tx, names)
     await tx.execute(
         """
         WITH given AS (
@@ -141,6 +143,7 @@ async def assign(
 
 async def unassign(tx: Transaction, project: str, environment: str, deployment: str) -> None:
     """Nothing is wanted any more of the robots that `deployment` was wanted of: they keep what they run."""
+    await lock_all(tx, await tx.rows("SELECT name FROM robots WHERE desired = %s", (deployment,), str))
     names = await tx.rows(
         """
         UPDATE robots SET desired = NULL, generation = generation + 1

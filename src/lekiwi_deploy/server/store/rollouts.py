@@ -164,7 +164,7 @@ async def set_counts(tx: Transaction, id: str, *, total: int, live: int, pending
 async def lock_environment(tx: Transaction, project: str, environment: str) -> LiveRow | None:
     """What is live in the environment, locked until the transaction ends: whoever moves its robots does this first."""
     return await tx.row(
-        "SELECT live, live_rollout FROM environments WHERE project = %s AND name = %s FOR UPDATE",
+        "SELECT live, live_rollout FROM environments WHERE project = %s AND name = %s FOR NO KEY UPDATE",
         (project, environment),
         LiveRow,
     )

@@ -5,7 +5,7 @@ A write on behalf of a link names its session, so that one that was displaced ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -73,10 +73,18 @@ async def lock(tx: Transaction, robot: str) -> LinkRow | None:
         """
         SELECT project, public_key, cloned_at, session, boot_id, previous_boots, contender, contender_at, acked_events, acked_logs,
             (SELECT count(*) FROM robots) AS robots
-        FROM robots WHERE name = %s FOR UPDATE
+        FROM robots WHERE name = %s FOR NO KEY UPDATE
         """,
         (robot,),
         LinkRow,
+    )
+
+
+async def lock_all(tx: Transaction, robots: Iterable[str]) -> None:
+    """Locks these rows until the transaction ends. Whoever writes several robots does this first: in one order, so that no two wait for
+    each other."""
+    await tx.execute(
+        "SELECT FROM robots WHERE name = ANY(%s) ORDER BY name FOR NO KEY UPDATE", (sorted(set(robots)),)
     )
 
 
