@@ -17,6 +17,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from lekiwi_deploy import __version__
+from lekiwi_deploy.agent.failpoints import fp
 from lekiwi_deploy.agent.slots import Slots
 from lekiwi_deploy.client import faults
 from lekiwi_deploy.client.proxies import proxy_for
@@ -131,11 +132,13 @@ class _Download:
 
     def run(self) -> int:
         ref = self._job.ref
+        fp("fetch.before")
         stored, manifest = self._known() or self._pack()
         for _ in range(3):
             missing = self._missing(manifest)
             if missing:
                 self._repair(missing)
+            fp("fetch.after")
             try:
                 self._slots.publish(ref, stored, manifest, self._job.rollback_to)
             except MissingObjects:

@@ -12,6 +12,7 @@ import msgspec
 from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.config import AgentConfig
 from lekiwi_deploy.agent.download import Downloads, Job, NoRoom, TicketExpired
+from lekiwi_deploy.agent.failpoints import fp
 from lekiwi_deploy.agent.fetching import Fetches
 from lekiwi_deploy.agent.history import History
 from lekiwi_deploy.agent.journal import Journal
@@ -204,11 +205,13 @@ class Robot:
             self.slots.laid_out.add(deployment)
             since = self._desired_at.get(deployment)
             ready_ms = (machine.boottime() - since) * 1000 if since is not None else None
+            fp("stage.before_journal")
             try:
                 self.remember(staged(self.ledger, deployment, wire_bytes=received, ready_ms=ready_ms))
             except OSError as failure:
                 self.fetches.block(deployment, failure)
             else:
+                fp("stage.after_journal")
                 self.history.note("fetched", f"{deployment} is here, {received} bytes received", deployment)
         else:
             self._not_fetched(deployment, error)

@@ -76,6 +76,8 @@ class Tail:
                 file.offset = int(place[1])
         else:
             self.drain(service)
+        if file.deployment != deployment:
+            file.newest.clear()
         file.deployment = deployment
         if self._events is not None:
             self._events.watch(path)

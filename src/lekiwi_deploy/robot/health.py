@@ -60,7 +60,7 @@ def next_probe_in(state: CheckState, check: HealthCheck, now: float) -> float:
         return max(0.0, state.started_at + check.settle_s - now)
     if state.passed:
         return check.interval_s
-    left = state.started_at + check.within_s - now
+    left = check.within_s - (now - state.started_at)
     if left <= 0:
         return check.interval_s
     if isinstance(check, CommandCheck):
@@ -78,7 +78,7 @@ def probe_timeout(state: CheckState, check: HealthCheck, now: float) -> float:
         return 0.0
     if state.passed:
         return check.timeout_s
-    return max(0.05, min(check.timeout_s, state.started_at + check.within_s - now))
+    return max(0.05, min(check.timeout_s, check.within_s - (now - state.started_at)))
 
 
 def check_key(check: HealthCheck, port: int | None) -> str:

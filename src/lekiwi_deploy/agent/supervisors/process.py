@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from lekiwi_deploy.agent import machine
+from lekiwi_deploy.agent.failpoints import fp
 from lekiwi_deploy.agent.supervisors import families
 from lekiwi_deploy.agent.supervisors.records import ProcessRecord, ProcessRecords, open_same, start_ticks
 from lekiwi_deploy.agent.supervisors.spawn import bury, gone, signal_group, spawn
@@ -164,6 +165,7 @@ class ProcessSupervisor:
             text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             self._after_end(service, f"cannot be started: {launch.run[0]}: {text}")
             return
+        fp("service.after_spawn")
         service.seen = replace(seen, pid=pid)
         self._write(service)
         self._watch(service)
