@@ -675,3 +675,22 @@ def test_a_reader_that_has_enough_is_no_failure(lekiwi: Lekiwi) -> None:
     command = f"{sys.executable} -m lekiwi_deploy.cli completion bash | true"
     ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert ran.stderr == ""
+
+
+def test_help_and_mistakes_load_neither_the_client_nor_the_wire() -> None:
+    program = (
+        "import sys; from lekiwi_deploy.cli.main import main; main(['--help']); main(['nonsense'])\n"
+        "heavy = {'urllib3', 'msgspec', 'ssl', 'asyncio', 'rich', 'nacl', 'zstandard', 'pathspec'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_program_ends_with_the_code_and_all_its_words(lekiwi: Lekiwi) -> None:
+    for arguments, code in ((["version"], 0), (["nonsense"], 2), (["whoami"], 3)):
+        ran = subprocess.run(
+            [sys.executable, "-m", "lekiwi_deploy.cli", *arguments, "--json"], capture_output=True, check=False
+        )
+        assert (ran.returncode, ran.stderr) == (code, b"")
+        assert json.loads(ran.stdout)["schema"].startswith("lekiwi.")

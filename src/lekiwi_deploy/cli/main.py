@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -17,11 +18,21 @@ BROKEN_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The whole program; returns its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """The whole program; returns its exit code. Without `arguments` it is the program: it takes them from the command line
+    and ends the process."""
+    if arguments is not None:
+        return _checked(list(arguments))
+    # A person waits for every millisecond: imports make no garbage worth collecting, and taking the interpreter apart at
+    # the end costs more than many a verb. All that was written is flushed by then.
+    gc.set_threshold(100_000, 50, 100)
+    code = _checked(sys.argv[1:])
+    os._exit(code)
+
+
+def _checked(given: list[str]) -> int:
     if given[:1] == ["git-credential"]:
         # git waits for this on every push: no more is imported than it needs
-        from lekiwi_deploy.cli.verbs.git_credential import answer
+        from lekiwi_deploy.cli.git_token import answer
 
         return answer(given[1:])
     from lekiwi_deploy.cli.output import Output
@@ -75,7 +86,3 @@ def _usage(error: object) -> LekiwiError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "lekiwi"
     return BadInput(error.format_message(), next=(f"{command} --help",))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

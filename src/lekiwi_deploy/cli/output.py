@@ -136,12 +136,17 @@ class Output:
 
             self.object(ErrorBody(code=error.code, message=error.message, next=error.next, details=dict(error.details)))
             return
-        first, *more = error.message.splitlines() or [""]
+        lines = error.message.splitlines() or [""]
+        if self._err.isatty():
+            import textwrap
+
+            lines = [part for line in lines for part in textwrap.wrap(line, max(20, self.columns - 8)) or [""]]
+        first, *more = lines
         self._write(self._err, self._joined(self._err, (Cell("Error: ", "red"), first)))
         for line in more:
-            self._write(self._err, f"       {clean(line)}")
+            self._write(self._err, self._joined(self._err, ("       ", line)))
         for candidate in _candidates(error.details.get("candidates")):
-            self._write(self._err, f"  {clean(candidate)}")
+            self._write(self._err, self._joined(self._err, ("  ", candidate)))
         for command in error.next:
             self._write(self._err, self._joined(self._err, (Cell("  → ", "dim"), Cell(command, "cyan"))))
 

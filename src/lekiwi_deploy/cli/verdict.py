@@ -82,7 +82,7 @@ def _finished(told: Narrator, end: RolloutFinished, took: str) -> tuple[Line, ..
                 (
                     Cell("⏪ "),
                     Cell("Failed and rolled back", "red"),
-                    f": {plural(end.failed, 'robot')} tried {version} and run again what they ran before ({took})",
+                    f": {plural(end.failed, 'robot')} went back to what ran before ({took})",
                 ),
             )
         case "superseded":

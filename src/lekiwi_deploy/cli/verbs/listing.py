@@ -73,12 +73,12 @@ def row(deployment: Deployment, now: datetime) -> Row:
 
 
 def robots(counts: Counts) -> str:
-    """`8/9 +1 pending`; nothing when no robot ever was to run it."""
+    """`8/9 +1 pending`; nothing when no robot ever was to run it. Where none runs it the status says why."""
     if not counts.total:
         return ""
     text = f"{counts.live}/{counts.total}"
     text += f" +{counts.pending} pending" if counts.pending else ""
-    return text + (f" {counts.failed} failed" if counts.failed else "")
+    return text + (f" {counts.failed} failed" if counts.failed and counts.live else "")
 
 
 def frozen(environment: Environment, now: datetime) -> list[tuple[Cell | str, ...]]:

@@ -69,6 +69,7 @@ def logs(
         else:
             _print(run, entries)
     except KeyboardInterrupt:
+        out.say("Stopped following.")
         return INTERRUPTED
     return 0
 
