@@ -68,7 +68,8 @@ class PackReader:
             raise BadStream("it holds no manifest")
         self._receiver.finish()
         self._objects.commit()
-        failed = tuple(entry for entry in self._objects.missing(self._entries))
+        lost = {*self._receiver.failed, *self._receiver.needed}
+        failed = self._objects.missing(entry for entry in self._entries if entry.digest in lost)
         return Applied(self.manifest, self._stored, self._receiver.stored, failed)
 
     def close(self) -> None:

@@ -67,13 +67,13 @@ def check_manifest(manifest: Manifest) -> None:
     """Raise `BadInput` unless every robot could lay this out and run it: files with each platform's tree, services, folders."""
     if manifest.schema != 1:
         raise BadInput(f"the manifest has schema {manifest.schema}; this version understands 1")
-    check_entries(manifest.files)
-    _check_tops(manifest.files)
+    if not manifest.platforms:
+        check_entries(manifest.files)
+    _check_order_and_tops(manifest.files)
     for key, tree in manifest.platforms.items():
         if parse_key(key) is None:
             raise BadInput(f"{key[:80]!r} names no platform")
-        check_entries(tree.files)
-        _check_tops(tree.files)
+        _check_order_and_tops(tree.files)
         check_entries(sorted(manifest.files + tree.files, key=lambda entry: entry.path))
     for folder in (*manifest.python_path, *manifest.bin_path):
         check_path(folder)
@@ -84,10 +84,16 @@ def check_manifest(manifest: Manifest) -> None:
         _check_service(service)
 
 
-def _check_tops(entries: tuple[FileEntry, ...]) -> None:
+def _check_order_and_tops(entries: tuple[FileEntry, ...]) -> None:
+    before = ""
     for entry in entries:
         if not entry.path.startswith(("code/", "deps/")):
             raise BadEntry(entry.path, "files of a deployment lie below code/ or deps/")
+        if entry.path <= before:
+            raise BadEntry(
+                entry.path, "it is there twice" if entry.path == before else f"it is not sorted after {before!a}"
+            )
+        before = entry.path
 
 
 def _check_service(service: Service) -> None:
