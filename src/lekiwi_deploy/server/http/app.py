@@ -14,6 +14,7 @@ unless `request_max_body_size=` says otherwise.
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -94,9 +95,15 @@ class App:
     """Sends each request to the part that serves its path."""
 
     def __init__(
-        self, *, api: ASGIApp, git: ASGIApp, hooks: ASGIApp, link: Callable[[Scope, Receive, Send], Awaitable[None]]
+        self,
+        *,
+        api: ASGIApp,
+        git: ASGIApp,
+        hooks: ASGIApp,
+        link: Callable[[Scope, Receive, Send], Awaitable[None]],
+        stopping: asyncio.Event,
     ) -> None:
-        self._api, self._git, self._hooks, self._link = api, git, hooks, link
+        self._api, self._git, self._hooks, self._link, self._stopping = api, git, hooks, link, stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -112,10 +119,33 @@ class App:
                 await self._git(scope, receive, send)
             elif path.startswith("/internal/git/"):
                 await self._hooks(scope, receive, send)
+            elif scope["method"] == "GET":
+                await self._api(scope, _until(self._stopping, receive), send)
             else:
                 await self._api(scope, receive, send)
         except LekiwiError as error:
             await send_error(send, error)
+
+
+def _until(stopping: asyncio.Event, receive: Receive) -> Receive:
+    """`receive` for a request without a body, which tells of a disconnect when the server is about to stop: that ends streams."""
+    asked = False
+
+    async def receive_or_stop() -> Any:
+        nonlocal asked
+        if not asked:
+            asked = True
+            return await receive()
+        leaving = asyncio.ensure_future(receive())
+        stop = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait((leaving, stop), return_when=asyncio.FIRST_COMPLETED)
+            return leaving.result() if leaving.done() else {"type": "http.disconnect"}
+        finally:
+            leaving.cancel()
+            stop.cancel()
+
+    return receive_or_stop
 
 
 def refuse_token_in_url(scope: Scope) -> None:
@@ -140,4 +170,5 @@ def build_app(context: Context) -> App:
         git=GitBridge(context),
         hooks=HookEndpoint(context),
         link=LinkEndpoint(context),
+        stopping=context.stopping,
     )
