@@ -113,7 +113,7 @@ def test_what_goes_on_is_counted() -> None:
         (finished("done", pending=3), 0, "⏳ No robot is online: 3 robots will follow when they return"),
         (finished("done", total=0), 0, "✨ production wants v2 now, but has no robots yet"),
         (finished("partial", live=2, failed=1), 6, "⚠  Partly live: 2/3 robots, 1 failed (12.4s)"),
-        (finished("rolled_back", failed=3), 5, "⏪ Failed and rolled back: 3 robots tried v2 and run again what they ran before"),
+        (finished("rolled_back", failed=3), 5, "⏪ Failed and rolled back: 3 robots went back to what ran before (12.4s)"),
         (finished("failed", failed=3), 1, "❌ Failed: 0/3 robots, 3 failed (12.4s)"),
         (finished("superseded"), 9, "⏭  Superseded"),
         (finished("canceled"), 1, "❌ Canceled"),
