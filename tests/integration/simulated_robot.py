@@ -129,7 +129,12 @@ class SimulatedRobot:
         self.number += 1
         desired = self.desired
         outcome = self.outcome
-        if desired is None or desired.deployment is None or outcome is None or outcome.deployment != desired.deployment.id:
+        if (
+            desired is None
+            or desired.deployment is None
+            or outcome is None
+            or outcome.deployment != desired.deployment.id
+        ):
             outcome = None
         return Report(
             number=self.number,
@@ -165,7 +170,9 @@ class SimulatedRobot:
         else:
             if self.running is None or self.running.deployment != ref.id:
                 self.fallback = self.running
-            self.running = Running(deployment=ref.id, digest=ref.digest, healthy=True, good=False, since=datetime.now(UTC))
+            self.running = Running(
+                deployment=ref.id, digest=ref.digest, healthy=True, good=False, since=datetime.now(UTC)
+            )
             self.outcome = self._outcome(ref, Result.HEALTHY)
         await self.send(self.report())
 
@@ -211,7 +218,8 @@ class SimulatedRobot:
     async def happen(self, first: int, *texts: str) -> None:
         """Sends events numbered from `first` on."""
         records = tuple(
-            EventRecord(first + at, Event(at=datetime.now(UTC), kind="started", text=text)) for at, text in enumerate(texts)
+            EventRecord(first + at, Event(at=datetime.now(UTC), kind="started", text=text))
+            for at, text in enumerate(texts)
         )
         await self.send(EventRecords(records))
 
@@ -242,8 +250,8 @@ class SimulatedRobot:
     async def closed(self) -> Refused | Goodbye | None:
         """Waits until the server has closed the link; gives its last words."""
         assert self._task is not None
-        async with asyncio.timeout(SOON_S):
-            await self._task
+        await asyncio.wait((self._task,), timeout=SOON_S)
+        assert self._task.done(), "the server did not close the link"
         return self.ended
 
     async def close(self) -> None:
@@ -251,11 +259,13 @@ class SimulatedRobot:
         if self.socket is not None:
             await self.socket.close()
         if self._task is not None:
-            await self._task
+            await asyncio.wait((self._task,), timeout=SOON_S)
         self.socket, self._task = None, None
 
 
-async def enrol(owner: Asker, url: str, name: str, *, project: str = "web", group: str = "production") -> SimulatedRobot:
+async def enrol(
+    owner: Asker, url: str, name: str, *, project: str = "web", group: str = "production"
+) -> SimulatedRobot:
     """Adds a robot and joins it, as a person and `lekiwi-agent join` do."""
     status, _, added = await owner.ask("POST", f"/api/projects/{project}/robots", {"name": name, "group": group})
     assert status == 201, added

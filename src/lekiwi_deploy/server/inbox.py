@@ -29,7 +29,7 @@ _log = logging.getLogger("lekiwi.link")
 
 
 class Sender(Protocol):
-    """The link that something came over. Each call of `stored` or `failed` answers one batch."""
+    """The link that something came over. `stored` answers one batch; `failed` and `not_ours` end the link."""
 
     @property
     def robot(self) -> RobotId: ...
@@ -39,7 +39,7 @@ class Sender(Protocol):
     def project(self) -> ProjectName: ...
     def stored(self, stream: Stream, seq: int) -> None: ...
     def failed(self, error: LekiwiError) -> None: ...
-    def displaced(self) -> None: ...
+    def not_ours(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +123,10 @@ class Inbox:
                 gone |= await _store_events(tx, new)
         for sender in senders:
             if sender.robot in gone:
-                sender.displaced()
+                sender.not_ours()
         for one in new:
-            one.sender.stored(Stream.EVENTS, one.records[-1].seq)
+            if one.sender.robot not in gone:
+                one.sender.stored(Stream.EVENTS, one.records[-1].seq)
 
     async def _store_lines(self, came: list[_Lines], senders: Sequence[Sender]) -> None:
         new = [one for one in came if one.sender in senders]
@@ -137,11 +138,11 @@ class Inbox:
             )
             lines = [line for one in new if one.sender.robot in mine for line in _lines(one)]
             await logs.append(tx, lines, self._context.now())
-        for sender in acks:
-            if sender.robot not in mine:
-                sender.displaced()
         for one in new:
-            one.sender.stored(Stream.LOGS, one.records[-1].seq)
+            if one.sender.robot in mine:
+                one.sender.stored(Stream.LOGS, one.records[-1].seq)
+            else:
+                one.sender.not_ours()
 
 
 async def _store_events(tx: Transaction, new: list[_Events]) -> set[str]:

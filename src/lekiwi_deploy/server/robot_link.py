@@ -94,8 +94,11 @@ class RobotLink:
 
     def failed(self, error: LekiwiError) -> None:
         """What came could not be stored: the robot is to come back and send it again."""
-        self._room.release()
         self.tell(decide.Displaced(error.code, f"not stored: {error.message}", error.code != "bad_input"))
+
+    def not_ours(self) -> None:
+        """What came was not stored, because this link is the robot's no longer; the endpoint finds out why and ends it."""
+        self._context.nudges.local("revoked", self.robot)
 
     def displaced(self) -> None:
         """Another session is the robot's now."""
