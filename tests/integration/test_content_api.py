@@ -18,7 +18,7 @@ from lekiwi_deploy.content.digests import object_digest
 from lekiwi_deploy.content.manifests import encode_manifest, manifest_digest
 from lekiwi_deploy.content.objects import ObjectFolder
 from lekiwi_deploy.content.receive import receive_objects
-from lekiwi_deploy.server import tickets
+from lekiwi_deploy.server import packer, tickets
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.engines.objects import manifest_key, object_key, pack_key
 from lekiwi_deploy.server.packs import PackShelf
@@ -155,6 +155,16 @@ async def test_fifteen_robots_that_ask_at_once_cost_one_pack(world: World, monke
     answers = await asyncio.gather(*(world.pack(two, one) for _ in range(15)))
     assert len({answer.content for answer in answers}) == 1
     assert made == ["pack"]
+
+
+async def test_packs_of_a_built_deployment_are_made_before_its_robots_ask(world: World) -> None:
+    one, two = await world.release(ONE), await world.release(TWO)
+    async with world.context.database.transaction() as tx:
+        await tx.execute("UPDATE robots SET session = 's', running_digest = %s", (one,))
+        await tx.execute("UPDATE deployments SET finished_at = %s WHERE package_hash = %s", (world.context.now(), two))
+    await packer.prepare(world.context, {"web", "other"})
+    assert set(world.context.packs._shelf) == {pack_key(one, two, PLATFORM.key)}
+    assert len((await world.pack(two, one)).content) < 1000
 
 
 async def test_a_pack_is_made_once_for_all_servers_and_again_when_its_object_is_gone(

@@ -19,7 +19,7 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
-from lekiwi_deploy.server import conductor, sweeper
+from lekiwi_deploy.server import conductor, packer, sweeper
 from lekiwi_deploy.server.auth import Authenticator, new_token, token_digest
 from lekiwi_deploy.server.builds import builder
 from lekiwi_deploy.server.config import Config
@@ -46,6 +46,7 @@ LOOPS: dict[str, Callable[[Context], Awaitable[None]]] = {
     "ref reconciler": reconciler.run,
     "conductor": conductor.run,
     "sweeper": sweeper.run,
+    "packer": packer.run,
 }
 GOODBYE_S = 0.3
 """How long links have to say goodbye before their connections are closed."""
@@ -216,6 +217,7 @@ def _stop_signals(context: Context, server: _Server) -> Iterator[None]:
             server.leave.set()
             return
         context.stopping.set()
+        logging.getLogger("uvicorn.error").addFilter(lambda record: "without completing" not in record.getMessage())
         notify_systemd("STOPPING=1")
         loop.call_later(GOODBYE_S, server.leave.set)
 

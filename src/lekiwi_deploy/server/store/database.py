@@ -7,6 +7,7 @@ column) becomes `BadInput`; constraint violations (`psycopg.errors.UniqueViolati
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -106,6 +107,7 @@ class Database:
         self.url = url
         self._replica = replica
         self._on_hint = on_hint
+        self._checking: asyncio.Task[None] | None = None
         self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
             url,
             open=False,
@@ -126,6 +128,8 @@ class Database:
 
     async def close(self) -> None:
         """Gives the connections back; what runs is given 5 s to end."""
+        if self._checking is not None:
+            self._checking.cancel()
         await self._pool.close()
 
     @asynccontextmanager
@@ -144,12 +148,18 @@ class Database:
                         "SELECT pg_notify(%s, hint) FROM unnest(%s::text[]) AS hint", (CHANNEL, payloads)
                     )
         except (psycopg.OperationalError, PoolTimeout) as error:
+            self._drop_broken()
             raise Unavailable(f"the database did not answer: {_one_line(error)}") from error
-        except psycopg.DataError as error:
+        except (psycopg.DataError, UnicodeEncodeError) as error:
             raise BadInput(f"this cannot be stored: {_one_line(error)}") from error
         if self._on_hint is not None:
             for topic, id in transaction.hints:
                 self._on_hint(topic, id)
+
+    def _drop_broken(self) -> None:
+        """Looks through the idle connections, so that after a restart of the database one request fails and not one for each."""
+        if not self._pool.closed and (self._checking is None or self._checking.done()):
+            self._checking = asyncio.create_task(self._pool.check())
 
     async def listen(self) -> AsyncIterator[tuple[str, str] | None]:
         """Hints of other replicas as (topic, id); first None, once listening, so that the hearer reads everything once.

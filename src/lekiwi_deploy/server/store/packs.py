@@ -54,3 +54,25 @@ async def forget_old(tx: Transaction, before: datetime) -> list[str]:
 async def forget(tx: Transaction, key: str) -> None:
     """Forgets a pack whose object is gone."""
     await tx.execute("DELETE FROM packs WHERE key = %s", (key,))
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A pack that will be asked for soon. `old` None: from nothing."""
+
+    old: ManifestDigest | None
+    new: ManifestDigest
+    platform: Platform
+
+
+async def coming(tx: Transaction, projects: Collection[str], since: datetime) -> list[Coming]:
+    """From what linked robots run to what was built for their environment after `since` and is not rolled out yet."""
+    return await tx.rows(
+        "SELECT DISTINCT CASE WHEN EXISTS (SELECT 1 FROM deployments o WHERE o.project = d.project "
+        "AND o.package_hash = r.running_digest) THEN r.running_digest END AS old, d.package_hash AS new, r.platform "
+        "FROM deployments d JOIN robots r ON r.project = d.project AND r.environment = d.environment "
+        "WHERE d.project = ANY(%s) AND d.status = 'built' AND d.rollout IS NULL AND d.finished_at > %s "
+        "AND r.session IS NOT NULL AND r.platform IS NOT NULL AND r.running_digest IS DISTINCT FROM d.package_hash LIMIT 20",
+        (list(projects), since),
+        Coming,
+    )
