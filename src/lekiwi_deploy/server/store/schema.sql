@@ -1,4 +1,5 @@
 -- The whole schema as the migrations leave it (a test compares the two). Readable on purpose: start here.
+-- A change is made in two places: here, and as a migration in migrations/versions/ (before the first release: in m0001_initial.sql).
 -- Times are timestamptz. Digests are lower-case hex. JSONB columns hold wire/ structs as encoded by msgspec.
 
 CREATE TABLE server (

@@ -12,4 +12,4 @@ down_revision = None
 
 def upgrade() -> None:
     """Makes everything."""
-    execute((Path(__file__).parents[2] / "schema.sql").read_text())
+    execute(Path(__file__).with_suffix(".sql").read_text())
