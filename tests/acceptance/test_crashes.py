@@ -3,11 +3,13 @@
 import threading
 from collections.abc import Callable
 
-from acceptance_world import WEB_PORT, World, app
+from acceptance_world import WEB, WEB_PORT, YAML, World, app
 
 from lekiwi_deploy.testing.person import Ran
+from lekiwi_deploy.testing.programs import processes_named
 from lekiwi_deploy.testing.waiting import eventually
 from lekiwi_deploy.wire.api import DeploymentStatus
+from lekiwi_deploy.wire.link import Result
 
 Worlds = Callable[[int], World]
 SLOW_TO_START = "import time\ntime.sleep(1.5)\n"
@@ -29,7 +31,7 @@ class InBackground:
 def test_a_rollout_finishes_although_the_server_was_killed_in_the_middle(fragile_world: World) -> None:
     world = fragile_world
     one = world.release("one")
-    world.code.commit("Two", app("two", **{"web.py": SLOW_TO_START + app("")["web.py"]}))
+    world.code.commit("Two", app("two", **{"web.py": SLOW_TO_START + WEB}))
     push = InBackground(world.push)
     eventually("a robot switches", lambda: any(robot.current() not in (None, one.id) for robot in world.robots))
     world.fleet.server.kill()
@@ -44,10 +46,9 @@ def test_a_rollout_finishes_although_the_server_was_killed_in_the_middle(fragile
 def test_a_push_whose_build_died_with_the_server_fails_and_works_the_second_time(fragile_world: World) -> None:
     world = fragile_world
     one = world.release("one")
-    flag = world.fleet.folder / "testing-now"
-    world.code.commit("Two", app("two", **{"test.sh": f"test -e {flag} || {{ touch {flag}; sleep 60; }}\necho ok\n"}))
+    world.code.commit("Two", app("two", **{"test.sh": "sleep 4.0401\necho ok\n"}))
     push = InBackground(world.push)
-    eventually("the test runs", flag.exists)
+    eventually("the test runs", lambda: processes_named("sleep 4.0401"))
     world.fleet.server.kill()
     assert push.result().code != 0
     world.fleet.server.start()
@@ -62,10 +63,9 @@ def test_a_push_whose_build_died_with_the_server_fails_and_works_the_second_time
 def test_a_deploy_of_a_folder_goes_on_after_the_server_was_killed_in_its_build(fragile_world: World) -> None:
     world = fragile_world
     world.release("one")
-    flag = world.fleet.folder / "building-now"
-    world.code.write(app("two", **{"test.sh": f"test -e {flag} || {{ touch {flag}; sleep 60; }}\necho ok\n"}))
+    world.code.write(app("two", **{"test.sh": "sleep 4.0402\necho ok\n"}))
     deploy = InBackground(lambda: world.lekiwi("deploy"))
-    eventually("the test runs", flag.exists)
+    eventually("the test runs", lambda: processes_named("sleep 4.0402"))
     world.fleet.server.kill()
     world.fleet.server.start()
     deploy.result()
@@ -104,22 +104,27 @@ def test_a_service_that_falls_ill_in_its_trial_is_taken_back_without_the_server(
     world = fragile_world
     one = world.release("one")
     robot = world.robots[0]
-    ill = app("")["web.py"].replace('"unhealthy" not in greeting', 'not pathlib.Path("/proc/net/ill").exists()')
     flag = world.fleet.folder / "ill"
-    ill = ill.replace("/proc/net/ill", str(flag))
-    world.release("two", **{"web.py": ill})
+    web = WEB.replace('"unhealthy" not in greeting', f'not pathlib.Path("{flag}").exists()')
+    policy = "production: {auto_deploy: true, health_checks: normal, rollback_on_error: true}\n"
+    world.release("two", **{"web.py": web, "lekiwi.yaml": YAML + policy})
     world.fleet.server.kill()
     flag.touch()
     robot.serves(f"one {one.id}", port=WEB_PORT, within_s=30)
     world.fleet.server.start()
-    eventually("the server hears of it", lambda: (world.seen()[robot.name].outcome or 0) and True)
+
+    def heard() -> bool:
+        outcome = world.seen()[robot.name].outcome
+        return outcome is not None and outcome.result == Result.ROLLED_BACK
+
+    eventually("the server hears of it", heard)
 
 
 def test_an_agent_killed_while_it_switches_finishes_when_it_is_back(world_with: Worlds) -> None:
     world = world_with(1)
     one = world.release("one")
     robot = world.robots[0]
-    world.code.commit("Two", app("two", **{"web.py": SLOW_TO_START + app("")["web.py"]}))
+    world.code.commit("Two", app("two", **{"web.py": SLOW_TO_START + WEB}))
     push = InBackground(world.push)
     eventually("it switches", lambda: robot.current() != one.id)
     robot.power_cut()

@@ -16,6 +16,7 @@ Worlds = Callable[[int], World]
 
 def test_a_push_reaches_every_robot_and_says_so_line_by_line(world_with: Worlds) -> None:
     world = world_with(2)
+    first = world.release("nothing yet")
     commit = world.code.commit("Say hello", app("hello"))
     pushed = world.push().ok()
     assert re.search(r"remote: -----> Build +\S", pushed.err), pushed.err
@@ -25,6 +26,8 @@ def test_a_push_reaches_every_robot_and_says_so_line_by_line(world_with: Worlds)
         assert re.search(rf"remote: +{robot.name} +switched [\d.]+ s +healthy", pushed.err), pushed.err
         robot.serves("hello", port=WEB_PORT, within_s=1)
     assert re.search(r"=====> Live on 2/2 robots in [\d.]+ s +undo: lekiwi rollback", pushed.err), pushed.err
+    listed = world.lekiwi("list").ok().out.splitlines()
+    assert re.search(rf"^{world.newest().id} +\S+ .*✅ Active", listed[-2] if first.id in listed[-1] else ""), listed
 
 
 def test_every_selector_finds_what_it_names_and_brings_it_back(world_with: Worlds) -> None:
@@ -33,7 +36,7 @@ def test_every_selector_finds_what_it_names_and_brings_it_back(world_with: World
     world.code.git("tag", "v2.2.9").ok()
     tagged = world.code.commit("Tagged", app("two"))
     world.code.git("tag", "v2.3.0").ok()
-    world.push("main", "--follow-tags").ok()
+    world.push("main", "--tags").ok()
     two = world.newest()
     assert (two.commit, two.version) == (tagged, "v2.3.0")
     while_two = datetime.now(UTC).isoformat()
@@ -50,10 +53,9 @@ def test_every_selector_finds_what_it_names_and_brings_it_back(world_with: World
     back(one.id, one.id, "one")
     back("v2.3.0", two.id, "two")
     back(f"commit:{three.commit[:6]}" if three.commit else "", three.id, "three")
+    back("@-2", one.id, "one")  # were live: one, two, three, two, one, two, three
     back(while_two, two.id, "two")
     back(three.id[:9], three.id, "three")
-    back("@-2", three.id, "three")  # live were …, three, two, three: two activations back is three again
-    back("previous", two.id, "two")
 
 
 def test_a_rollback_shows_what_its_words_mean_and_how_to_undo_it(world_with: Worlds) -> None:
@@ -63,7 +65,7 @@ def test_a_rollback_shows_what_its_words_mean_and_how_to_undo_it(world_with: Wor
     ran = world.lekiwi("rollback", f"--to=commit:{(one.commit or '')[:8]}").ok()
     assert one.id in ran.said
     assert "undo" in ran.said
-    answer = world.lekiwi("rollback", "--to=previous", "--dry-run", "--json").ok()
+    answer = world.lekiwi("rollback", "--to=@-1", "--dry-run", "--json").ok()
     assert answer.json(dict)["rollout"] is None
     assert world.active().id == one.id
 

@@ -123,6 +123,18 @@ def processes_below(folder: Path) -> list[int]:
     return found
 
 
+def processes_named(text: str) -> list[int]:
+    """Ids of the processes whose command line contains `text` (Linux): for those whose folder is hidden behind a sandbox."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if text.encode() in (entry / "cmdline").read_bytes().replace(b"\0", b" "):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
 def end_all_below(folder: Path) -> None:
     """SIGKILL what still works below `folder`: services that outlived their agent."""
 
