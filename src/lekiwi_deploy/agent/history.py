@@ -13,7 +13,7 @@ from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.log_lines import cleaned
 from lekiwi_deploy.agent.spool import Spool
 from lekiwi_deploy.wire.ids import DeploymentId
-from lekiwi_deploy.wire.link import Event, LogLine, Outcome
+from lekiwi_deploy.wire.link import Event, LogLine, Outcome, Result
 
 _GATHER_S = 0.05
 """Events are put on disk together: nothing is told to the server before, and a switch does not wait for it."""
@@ -31,6 +31,15 @@ class History:
         self._lines: list[bytes] = []
         self._due: asyncio.TimerHandle | None = None
         self._lost = 0
+        self._outcome: Outcome | None = None
+
+    def catch_up(self, outcome: Outcome | None) -> None:
+        """Tell of the ledger's newest outcome if the agent before died after writing it down and before telling."""
+        if outcome is not None and self._events.mark.get("outcome") != _key(outcome):
+            text = f"{outcome.deployment} was {outcome.result.value.replace('_', ' ')}" + (
+                f": {outcome.why}" if outcome.why else ""
+            )
+            self.note("good" if outcome.result is Result.GOOD else "outcome", text, outcome.deployment, outcome=outcome)
 
     def note(
         self,
@@ -47,6 +56,8 @@ class History:
         level = "warning" if kind in _WARNINGS else "info"
         line = LogLine(at=at, service="agent", deployment=deployment, stream="agent", text=text, level=level)
         self._waiting.append(msgspec.json.encode(event))
+        if outcome is not None:
+            self._outcome = outcome
         self._lines.append(msgspec.json.encode(line))
         print(f"{at:%H:%M:%S} {text}", file=sys.stderr, flush=True)  # noqa: T201
         if self._due is None:
@@ -66,7 +77,9 @@ class History:
         if not events:
             return
         try:
-            self._events.append(events)
+            mark = None if self._outcome is None else msgspec.json.encode({"outcome": _key(self._outcome)})
+            self._events.append(events, mark)
+            self._outcome = None
             self._logs.append(lines)
         except OSError as error:
             self._lost += len(events)
@@ -76,3 +89,7 @@ class History:
             lost, self._lost = self._lost, 0
             self.trouble(f"{lost} events were lost while the disk could not be written")
         self._appended()
+
+
+def _key(outcome: Outcome) -> str:
+    return f"{outcome.deployment} {outcome.generation} {outcome.result}"

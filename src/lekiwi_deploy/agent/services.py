@@ -129,11 +129,8 @@ class Services:
 
     async def stop_all(self) -> None:
         """Stop everything."""
-        self.plan, plan = None, self.plan
-        graces: dict[str, float] = {}
-        if plan is not None:
-            graces = {name: service.stop_grace_s for name, service in plan.services.items()}
-        await self._supervisor.stop_all(graces)
+        self.plan = None
+        await self._supervisor.stop_all()
 
     def reap(self) -> None:
         """Bury orphans; called at SIGCHLD."""
@@ -149,7 +146,7 @@ class Services:
     async def _stop(self, name: str) -> None:
         plan = self.plan
         known = plan.services.get(name) if plan is not None else None
-        await self._supervisor.stop(name, known.stop_grace_s if known is not None else 10.0)
+        await self._supervisor.stop(name, known.stop_grace_s if known is not None else None)
         self._tail.drain(name, ended=True)
 
     async def _start(self, plan: Plan, name: str, stops: Mapping[str, asyncio.Task[None]]) -> None:

@@ -122,14 +122,11 @@ class Spool:
         left = self._state.dropped - self._told
         self._told = 0
         self._save(msgspec.structs.replace(self._state, acked=number, dropped=left), sync=False)
-        newest = self._segments[-1] if self._segments else None
-        for segment in list(self._segments):
+        if self._segments and self._segments[-1].last <= number and self._segments[-1].size >= SEGMENT_BYTES:
+            self._current()  # the newest mark goes on in a new segment before the old one is deleted
+        for segment in self._segments[:-1]:
             if segment.last > number:
                 break
-            if segment is newest:
-                if segment.size < SEGMENT_BYTES:
-                    break  # still written to, and holds the newest mark
-                self._close()
             self._forget(segment)
 
     @property

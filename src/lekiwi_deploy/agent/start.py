@@ -37,6 +37,7 @@ async def start(paths: Paths, *, randomness: Callable[[], float]) -> Robot:
     robot = Robot(paths, config, machine.platform(), ledger, journal, slots, randomness=randomness)
     for text in trouble:
         robot.history.trouble(text)
+    robot.history.catch_up(ledger.outcome)
     journal.keep_reserve()
     _check_slots(robot)
     robot.services.plan = robot.replan()

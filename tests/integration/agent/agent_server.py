@@ -194,7 +194,7 @@ class AgentServer:
 
     def until(self, condition: Callable[[], Any], what: str, within_s: float = 20.0) -> Any:
         """Wait until `condition` holds; looks whenever the agent said something, and 20 times a second besides."""
-        deadline = asyncio.new_event_loop().time() + within_s if False else _now() + within_s
+        deadline = _now() + within_s
         with self._changed:
             while True:
                 found = condition()

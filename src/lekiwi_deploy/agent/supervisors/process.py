@@ -30,6 +30,7 @@ _KILL_S = 5.0
 class _Service:
     seen: ProcessSeen
     family: str
+    grace_s: float
     pidfd: int = -1
     adopted: bool = False
     streak: int = 0
@@ -82,7 +83,7 @@ class ProcessSupervisor:
                 since=record.since,
                 exits=record.exits,
             )
-            service = _Service(seen, record.family, pidfd=pidfd, adopted=True)
+            service = _Service(seen, record.family, record.grace_s, pidfd=pidfd, adopted=True)
             self._services[record.service] = service
             self._watch(service)
         sessions = {service.seen.pid for service in self._services.values() if service.seen.pid is not None}
@@ -93,11 +94,12 @@ class ProcessSupervisor:
         assert launch.name not in self._services, launch.name
         self._start(launch, exits=0, streak=0)
 
-    async def stop(self, name: str, grace_s: float) -> None:
+    async def stop(self, name: str, grace_s: float | None = None) -> None:
         """SIGTERM to the group, SIGKILL after `grace_s`, then to all that it left behind."""
         service = self._services.get(name)
         if service is None:
             return
+        grace_s = service.grace_s if grace_s is None else grace_s
         if service.retry is not None:
             service.retry.cancel()
             service.retry = None
@@ -122,9 +124,9 @@ class ProcessSupervisor:
             self._records.remove(name)
         self._changed(name)
 
-    async def stop_all(self, graces: Mapping[str, float]) -> None:
+    async def stop_all(self) -> None:
         """Stop every service, all at once."""
-        await asyncio.gather(*(self.stop(name, graces.get(name, 10.0)) for name in list(self._services)))
+        await asyncio.gather(*(self.stop(name) for name in list(self._services)))
 
     def reap(self) -> None:
         """Bury orphans that were handed to us; called at SIGCHLD."""
@@ -157,7 +159,7 @@ class ProcessSupervisor:
             since=machine.utc_now(),
             exits=exits,
         )
-        service = _Service(seen, launch.family, streak=streak)
+        service = _Service(seen, launch.family, launch.grace_s, streak=streak)
         self._services[launch.name] = service
         try:
             pid, service.pidfd = self._spawn(launch)
@@ -199,6 +201,7 @@ class ProcessSupervisor:
             deployment=seen.deployment,
             fingerprint=seen.fingerprint,
             family=service.family,
+            grace_s=service.grace_s,
             exits=seen.exits,
         )
         try:

@@ -28,6 +28,7 @@ class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
     deployment: DeploymentId
     fingerprint: str
     family: str
+    grace_s: float = 10.0
     exits: int = 0
 
 

@@ -63,6 +63,7 @@ class Supervisor(Protocol):
         """Start a service that is stopped. That it cannot be started shows as an exit."""
         ...
 
-    async def stop(self, name: str, grace_s: float) -> None:
-        """Stop a service and everything that it started; returns when all of it is gone. Stopped already: nothing."""
+    async def stop(self, name: str, grace_s: float | None = None) -> None:
+        """Stop a service and everything that it started; returns when all of it is gone. Stopped already: nothing. `grace_s`: if not
+        as long as it was started with."""
         ...
