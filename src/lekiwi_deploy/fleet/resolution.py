@@ -89,7 +89,10 @@ def _exact(selector: selectors.Exact, said: str, known: Candidates, now: datetim
         case selectors.Previous():
             return _runnable(_previous(known), known)
         case selectors.IdPrefix(prefix):
-            return _only(prefix, [one for one in known.deployments.values() if one.id.startswith(prefix)], known)
+            starting = [one for one in known.deployments.values() if one.id.startswith(prefix)]
+            if len(starting) > 1:
+                raise _ambiguous(prefix, starting)
+            return _only(prefix, starting, known)
         case selectors.Version(name):
             return _only(name, _with_version(name, known), known)
         case selectors.Commit(prefix):
