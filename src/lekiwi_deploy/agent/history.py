@@ -51,7 +51,7 @@ class History:
     ) -> None:
         """`kind` is a snake_case word, `text` one line for a person."""
         at = machine.utc_now()
-        text = cleaned(text.encode("utf-8", "replace"))[:4000]
+        text = cleaned(" ".join(text.splitlines()).encode("utf-8", "replace"))[:4000]
         event = Event(at=at, kind=kind, text=text, deployment=deployment, service=service, outcome=outcome)
         level = "warning" if kind in _WARNINGS else "info"
         line = LogLine(at=at, service="agent", deployment=deployment, stream="agent", text=text, level=level)
