@@ -52,7 +52,7 @@ class GitServer:
     async def token(self, name: str, role: Role) -> tuple[str, str]:
         """(id, secret) of a new token."""
         secret = new_token("pat", self.context.random)
-        info = TokenInfo(id=f"tok_{name}", name=name, role=role, created_at=self.context.now(), expires_at=None)
+        info = TokenInfo(id=f"tok_{secret[-8:]}", name=name, role=role, created_at=self.context.now(), expires_at=None)
         async with self.context.database.transaction() as tx:
             await tokens.insert(tx, info, token_digest(secret))
         return info.id, secret
@@ -64,7 +64,9 @@ class GitServer:
     async def deployments(self, project: str) -> list[DeploymentRow]:
         """All deployments of a project, oldest first."""
         async with self.context.database.transaction() as tx:
-            return await tx.rows("SELECT * FROM deployments WHERE project = %s ORDER BY created_at", (project,), DeploymentRow)
+            return await tx.rows(
+                "SELECT * FROM deployments WHERE project = %s ORDER BY created_at", (project,), DeploymentRow
+            )
 
 
 class Repository:
@@ -145,8 +147,8 @@ async def serving(context: Context) -> AsyncIterator[GitServer]:
     tasks = [asyncio.create_task(server.serve(sockets=[listener]))]
     tasks += [asyncio.create_task(run(context)) for run in (builder.run, reconciler.run, conductor.run)]
     made = GitServer(context, url, "", tasks)
-    _, made.owner = await made.token("owner", Role.OWNER)
     try:
+        _, made.owner = await made.token("owner", Role.OWNER)
         yield made
     finally:
         server.should_exit = True
@@ -154,3 +156,4 @@ async def serving(context: Context) -> AsyncIterator[GitServer]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        listener.close()

@@ -274,7 +274,7 @@ async def _run(
     if not ended.ok:
         counts = summary(ended.tail, ok=False) if step is Step.TEST else ""
         why = ended.verdict + (_hint(command, network) if ended.code == 127 else "")
-        raise Failed(f"{command.shown[:100]}: {counts + ' (' + why + ')' if counts else why}")
+        raise Failed(f"{command.short}: {counts + ' (' + why + ')' if counts else why}")
     return ended.tail
 
 

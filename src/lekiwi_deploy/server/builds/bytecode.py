@@ -15,15 +15,14 @@ from blake3 import blake3
 
 from lekiwi_deploy.content.digests import object_digest
 from lekiwi_deploy.errors import Failed
-from lekiwi_deploy.server.builds import bytecode_worker
 from lekiwi_deploy.server.builds.pythons import Python
 from lekiwi_deploy.wire.ids import ObjectDigest
 from lekiwi_deploy.wire.manifest import FileEntry, FileKind
 
 TIMEOUT_S = 600.0
-FORMAT = b"2"
+FORMAT = b"3"
 """Raised when the same source is to give other bytes than before."""
-WORKER = Path(bytecode_worker.__file__)
+WORKER = Path(__file__).with_name("bytecode_worker.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,8 @@ def _collect(tag: str, wanted: dict[str, Path]) -> Compiled:
 
 async def _work(python: Python, jobs: list[tuple[str, str, str]]) -> None:
     process = await asyncio.create_subprocess_exec(
-        python.path, "-I", "-S", WORKER,
-        env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
+        python.path, "-s", "-S", WORKER,
+        env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},  # nothing else of ours
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
     )  # fmt: skip

@@ -10,11 +10,14 @@ system replaces it by the real one when it loads the code).
 # ruff: noqa: PTH103, PTH105, PTH120, PTH123 - what starts in a few milliseconds; any Python from 3.8 on runs this
 from __future__ import annotations
 
+import sys
+
+sys.path.pop(0)  # our own folder: `-I` would do that too, but also ignore PYTHONHASHSEED
+
 import importlib.util
 import json
 import marshal
 import os
-import sys
 import warnings
 
 MARSHAL_VERSION = 2

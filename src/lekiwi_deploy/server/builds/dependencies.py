@@ -191,12 +191,11 @@ async def _install(shop: Workshop, requirements: Requirements, platform: Platfor
     for folder in (room, new):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    listed = room / "requirements.txt"
-    listed.write_text(requirements.text)
     command = uv_commands.install_command(
-        shop.inside(listed), shop.inside(room / "deps"), platform, only_wheels=not requirements.from_source
+        _REWRITTEN, shop.inside(room / "deps"), platform, only_wheels=not requirements.from_source
     )
     try:
+        _write(shop.tree / _REWRITTEN, requirements.text.encode())  # there, because it may name folders relative to it
         await _ask(shop, command, platform)
         (room / "deps").rename(new / "deps")
         kept = await _finish(shop, new, requirements, platform)
@@ -206,6 +205,7 @@ async def _install(shop: Workshop, requirements: Requirements, platform: Platfor
     except _Complaint as error:
         raise BadInput(error.message) from error
     finally:
+        (shop.tree / _REWRITTEN).unlink(missing_ok=True)
         shutil.rmtree(room, ignore_errors=True)
         shutil.rmtree(new, ignore_errors=True)
 

@@ -6,16 +6,21 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
+import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lekiwi_deploy.server.builds.output import Lines
+from lekiwi_deploy.errors import Failed
+from lekiwi_deploy.server.builds.output import TAIL_LINES, Lines
 
 FLUSH_S = 0.05
 """Output is handed on at most this late."""
 LINGER_S = 0.5
 """How long what a command left behind may go on writing before it is killed."""
+BATCH_LINES = 500
 MARK = "LEKIWI_BUILD"
 """Variable by which the processes of a build are found, even those that left its process group."""
 
@@ -63,54 +68,78 @@ async def run(
 
     Whatever happens (end, time-out, cancellation), no process of it is left when this returns.
     """
-    clock = asyncio.get_running_loop().time
-    started = clock()
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        cwd=cwd,
-        env={**env, MARK: mark},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-        limit=1 << 20,
-    )
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    process = _Process(loop, argv, cwd, {**env, MARK: mark})
     lines = Lines()
-    tail: list[str] = []
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
 
     async def hand_on(new: list[str]) -> None:
         tail.extend(new)
-        del tail[: -200 if len(tail) > 200 else 0]
         if new:
             await on_lines(new)
 
     timed_out = False
-    reader = asyncio.create_task(_relay(process, lines, hand_on))
+    relay = asyncio.create_task(_relay(process, lines, hand_on))
     try:
-        async with asyncio.timeout(timeout_s):
-            await process.wait()
-    except TimeoutError:
-        timed_out = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await process.ended.wait()
+            await asyncio.wait({relay}, timeout=LINGER_S)
+        except TimeoutError:
+            timed_out = True
+        seconds = loop.time() - started
+        await _kill(process, None if contained and not timed_out else mark)
+        await asyncio.wait({relay}, timeout=LINGER_S)
+        relay.cancel()
+        await asyncio.gather(relay, return_exceptions=True)
+        await hand_on(lines.end())
     except BaseException:
-        reader.cancel()
+        relay.cancel()
+        await asyncio.shield(_kill(process, mark))
         raise
     finally:
-        if not timed_out and not reader.cancelled():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LINGER_S):
-                    await asyncio.shield(reader)
-        await _kill(process, None if contained and not timed_out else mark)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(5):
-            await reader
-    await hand_on(lines.end())
-    return Ended(process.returncode or 0, timed_out, clock() - started, tuple(tail))
+        process.output.close()
+    return Ended(process.code, timed_out, seconds, tuple(tail))
 
 
-async def _relay(process: asyncio.subprocess.Process, lines: Lines, hand_on: OnLines) -> None:
-    assert process.stdout is not None
+class _Process:
+    """A child with its output in one pipe. `ended` is set when the child itself ends, whoever else still holds the pipe."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
+        self.ended = asyncio.Event()
+        read, write = os.pipe()
+        try:
+            self._child = subprocess.Popen(
+                argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=write, stderr=write, start_new_session=True
+            )
+        except OSError as error:
+            os.close(read)
+            raise Failed(f"{argv[0]} cannot be started: {error.strerror}") from error
+        finally:
+            os.close(write)
+        self.pid = self._child.pid
+        self.output = os.fdopen(read, "rb", buffering=0)
+        threading.Thread(target=self._watch, args=(loop,), daemon=True, name=f"build-{self.pid}").start()
+
+    @property
+    def code(self) -> int:
+        """The exit code; negative for a signal."""
+        return self._child.returncode or 0
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._child.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(self.ended.set)
+
+
+async def _relay(process: _Process, lines: Lines, hand_on: OnLines) -> None:
+    reader = asyncio.StreamReader(limit=1 << 18)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(process.output.fileno()), "rb", buffering=0)
+    )
     pending: list[str] = []
-    reading = asyncio.ensure_future(process.stdout.read(1 << 16))
+    reading = asyncio.ensure_future(reader.read(1 << 16))
     try:
         while True:
             done, _ = await asyncio.wait({reading}, timeout=FLUSH_S if pending else None)
@@ -119,17 +148,19 @@ async def _relay(process: asyncio.subprocess.Process, lines: Lines, hand_on: OnL
                 pending += lines.feed(data)
                 if not data:
                     break
-                reading = asyncio.ensure_future(process.stdout.read(1 << 16))
-                if len(pending) < 500:
+                reading = asyncio.ensure_future(reader.read(1 << 16))
+                if len(pending) < BATCH_LINES:
                     continue
             batch, pending = pending, []
             await hand_on(batch)
         await hand_on(pending)
     finally:
         reading.cancel()
+        transport.close()
 
 
-async def _kill(process: asyncio.subprocess.Process, mark: str | None) -> None:
+async def _kill(process: _Process, mark: str | None) -> None:
+    """Ends what is left of the process and, with `mark`, of everything that it started."""
     for attempt in range(50):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -137,7 +168,7 @@ async def _kill(process: asyncio.subprocess.Process, mark: str | None) -> None:
         for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        if not left and process.returncode is not None:
+        if not left and process.ended.is_set():
             return
         await asyncio.sleep(0.01 * (attempt + 1))
 

@@ -18,6 +18,11 @@ class CommandSpec:
     shown: str
     timeout_s: float
 
+    @property
+    def short(self) -> str:
+        """At most 60 characters of it."""
+        return self.shown if len(self.shown) <= 60 else self.shown[:59] + "…"
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:

@@ -48,6 +48,7 @@ def compile_command(
     """Resolves requirements for one platform; the pinned requirements go to stdout."""
     return [
         "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes",
+        "--emit-index-url", "--emit-find-links",
         "--python-platform", platform_name(platform), "--python-version", platform.python,
         *(("--only-binary", ":all:") if only_wheels else ()),
         *(part for extra in extras for part in ("--extra", extra)),

@@ -28,6 +28,7 @@ from lekiwi_deploy.wire.progress import Built, Closed
 
 Say = Callable[[str], Awaitable[None]]
 UNCHANGED = "=====> Not deployed. Nothing changed: the robots keep running what they run"
+PRODUCTION = EnvironmentName("production")
 _QUARANTINE = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES")
 
 
@@ -49,10 +50,10 @@ async def receive_push(context: Context, call: HookCall, say: Say) -> int:
     repository = repository_path(data, project)
     env = _quarantine(call, repository)
     updates, options = read_updates(call.updates), read_options(call.options)
-    head, first = await _head(data, repository, updates)
+    head = await _head(data, repository, updates)
     targets = await _targets(context, project, repository, head, updates, env)
-    if not targets and first is not None:
-        targets = (Target(EnvironmentName("production")),)
+    if not any(target.robots or target.name == PRODUCTION for target in targets):
+        targets = (*targets, Target(PRODUCTION))  # the main branch has somewhere to go before the first robot is there
     forced = frozenset([update.ref for update in updates if await _is_forced(data, repository, update, env)])
     plan = plan_push(updates, targets, options, default_branch=head, forced=forced)
     if plan.refusals:
@@ -84,13 +85,10 @@ def _quarantine(call: HookCall, repository: Path) -> dict[str, str]:
     return env
 
 
-async def _head(data: Path, repository: Path, updates: tuple[Update, ...]) -> tuple[str, str | None]:
-    """The default branch, and the branch that becomes it with this, the first, push."""
+async def _head(data: Path, repository: Path, updates: tuple[Update, ...]) -> str:
+    """The default branch: HEAD's, or the one that becomes it with this, the first, push."""
     head = await default_branch(data, repository)
-    if await tips(data, repository):
-        return head, None
-    first = first_branch(updates)
-    return first or head, first
+    return head if await tips(data, repository) else first_branch(updates) or head
 
 
 def first_branch(updates: tuple[Update, ...]) -> str | None:
