@@ -8,10 +8,19 @@ from dataclasses import dataclass
 import zstandard
 
 from lekiwi_deploy.content.compression import Overflow, Sink, unpacker
-from lekiwi_deploy.content.manifests import entries_for, manifest_digest, read_manifest
+from lekiwi_deploy.content.manifests import entries_for, manifest_digest, old_entries, read_manifest
 from lekiwi_deploy.content.objects import ObjectFolder
 from lekiwi_deploy.content.receive import ObjectReceiver
-from lekiwi_deploy.content.stream import BadStream, Body, Event, FrameReader, ManifestFrame, ObjectsFrame
+from lekiwi_deploy.content.stream import (
+    BadStream,
+    Body,
+    Event,
+    FrameReader,
+    ManifestFrame,
+    ObjectsFrame,
+    PackedFrame,
+    resolve,
+)
 from lekiwi_deploy.errors import Conflict
 from lekiwi_deploy.wire.ids import ManifestDigest
 from lekiwi_deploy.wire.manifest import FileEntry, Manifest
@@ -51,6 +60,7 @@ class PackReader:
         self._manifest_body = bytearray()
         self._receiver: ObjectReceiver | None = None
         self._entries: tuple[FileEntry, ...] = ()
+        self._old_entries: tuple[FileEntry, ...] = ()
         self._stored = b""
         self.manifest: Manifest | None = None
         """Known once its frame is through, which is the first."""
@@ -82,10 +92,12 @@ class PackReader:
         match event:
             case ManifestFrame():
                 self._begin_manifest(event)
-            case ObjectsFrame():
+            case PackedFrame():
                 if self._receiver is None:
                     raise BadStream("objects came before the manifest")
-                self._receiver.begin(event)
+                self._receiver.begin(resolve(event, self._entries, self._old_entries))
+            case ObjectsFrame():
+                raise BadStream("it names objects by their digests, which is for repair")
             case Body():
                 if self._receiver is not None:
                     self._receiver.body(event)
@@ -126,6 +138,7 @@ class PackReader:
         self.manifest = read_manifest(self._stored)
         self._entries = entries_for(self.manifest, self._platform_key)
         sizes = {entry.digest: entry.size for entry in self._entries}
+        self._old_entries = old_entries(self._old if frame.base else None, self._platform_key)
         missing = self._objects.derive(self._objects.missing(self._entries))
         self._receiver = ObjectReceiver(self._objects, sizes, missing)
 

@@ -11,7 +11,7 @@ from lekiwi_deploy.content.objects import CorruptObject
 from lekiwi_deploy.content.stream import MAX_WINDOW
 from lekiwi_deploy.wire.ids import ObjectDigest
 
-_LEVELS = ((256 << 10, 19), (1 << 20, 13), (32 << 20, 9))
+_LEVELS = ((512 << 10, 19), (1 << 20, 16), (4 << 20, 12), (64 << 20, 9))
 """Up to so many plain bytes: this level. What is small is packed hard, what is large fast."""
 _LEVEL_HUGE = 5
 _MAX_HASH_LOG = 23

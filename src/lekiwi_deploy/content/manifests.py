@@ -63,6 +63,16 @@ def entries_for(manifest: Manifest, platform_key: str | None) -> tuple[FileEntry
     return tuple(sorted(manifest.files + manifest.platforms[key].files, key=lambda entry: entry.path))
 
 
+def old_entries(stored: bytes | None, platform_key: str | None) -> tuple[FileEntry, ...]:
+    """What a robot of this platform has of the manifest that a pack starts from: nothing of one that was built for others only."""
+    if stored is None:
+        return ()
+    try:
+        return entries_for(read_manifest(stored), platform_key)
+    except NotFound:
+        return ()
+
+
 def check_manifest(manifest: Manifest) -> None:
     """Raise `BadInput` unless every robot could lay this out and run it: files with each platform's tree, services, folders."""
     if manifest.schema != 1:

@@ -12,19 +12,22 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from lekiwi_deploy.content.bases import choose_bases
-from lekiwi_deploy.content.compression import compress_object, pack_bytes
-from lekiwi_deploy.content.manifests import entries_for, manifest_digest, read_manifest
-from lekiwi_deploy.content.stream import MAX_SEGMENT, Base, Frame, ManifestFrame, ObjectsFrame, Part, encode_frames
-from lekiwi_deploy.errors import NotFound
+from lekiwi_deploy.content.compression import compress_object, level_for, pack_bytes
+from lekiwi_deploy.content.grouping import GROUP_BASES, SMALL, Group, plan_groups
+from lekiwi_deploy.content.manifests import entries_for, manifest_digest, old_entries, read_manifest
+from lekiwi_deploy.content.stream import (
+    MAX_SEGMENT,
+    Base,
+    Frame,
+    ManifestFrame,
+    ObjectsFrame,
+    PackedFrame,
+    Part,
+    encode_frames,
+)
 from lekiwi_deploy.wire.ids import ObjectDigest
 from lekiwi_deploy.wire.manifest import FileEntry
 
-SMALL = 256 << 10
-"""Bytes up to which an object shares a frame with others."""
-_GROUP = 1 << 20
-"""Plain bytes of a group."""
-_GROUP_BASES = 2 << 20
-_GROUP_PARTS = 256
 _MARGIN = 4 << 20
 """How far content of a large file may have moved from where its size tells to look for it."""
 _PATCHABLE = 512 << 20
@@ -47,7 +50,7 @@ def make_pack(
     `NotFound` when the new one has nothing for the platform.
     """
     target = entries_for(read_manifest(new), platform_key)
-    return encode_frames(_frames(old, new, target, _old_entries(old, platform_key), read_object, read_stored))
+    return encode_frames(_frames(old, new, target, old_entries(old, platform_key), read_object, read_stored))
 
 
 def pack_objects(digests: tuple[ObjectDigest, ...], read_object: ReadObject) -> Iterator[bytes]:
@@ -60,15 +63,6 @@ def pack_objects(digests: tuple[ObjectDigest, ...], read_object: ReadObject) -> 
                 yield _whole(digest, len(data), compress_object(data))
 
     return encode_frames(frames())
-
-
-def _old_entries(old: bytes | None, platform_key: str | None) -> tuple[FileEntry, ...]:
-    if old is None:
-        return ()
-    try:
-        return entries_for(read_manifest(old), platform_key)
-    except NotFound:  # it was built for other platforms only: the robot has none of it
-        return ()
 
 
 def _frames(
@@ -91,60 +85,54 @@ def _frames(
         if entry.digest not in present and entry.size:
             needed.setdefault(entry.digest, entry)
     bases = choose_bases(needed.values(), had)
-    group = _Group(read_object)
-    large: list[FileEntry] = []
+    numbers = _Numbers(target, had)
+    small = [entry for entry in needed.values() if entry.size <= SMALL]
+    level = level_for(sum(entry.size for entry in small))
+    for group in plan_groups(small, bases, had):
+        yield numbers.packed(*_group(group, level, read_object))
     for entry in needed.values():
         if entry.size > SMALL:
-            large.append(entry)
-            continue
-        if group.is_full(entry, bases.get(entry.path)):
-            yield group.frame()
-            group = _Group(read_object)
-        group.add(entry, bases.get(entry.path))
-    if group.parts:
-        yield group.frame()
-    for entry in large:
-        yield from _large(entry, bases.get(entry.path), read_object, read_stored)
+            for frame, body in _large(entry, bases.get(entry.path), read_object, read_stored):
+                yield numbers.packed(frame, body)
 
 
-class _Group:
-    """Small objects that go into one frame."""
+class _Numbers:
+    """Says frames in numbers of entries, which are shorter than digests."""
 
-    def __init__(self, read_object: ReadObject) -> None:
-        self.parts: list[Part] = []
-        self._bases: dict[ObjectDigest, Base] = {}
-        self._plain: list[bytes] = []
-        self._dictionary: list[bytes] = []
-        self._sizes = [0, 0]
-        self._read = read_object
+    def __init__(self, new: tuple[FileEntry, ...], old: tuple[FileEntry, ...]) -> None:
+        self._new = {bytes.fromhex(entry.digest): number for number, entry in reversed(list(enumerate(new)))}
+        self._old = {bytes.fromhex(entry.digest): number for number, entry in reversed(list(enumerate(old)))}
+        self._sizes = [entry.size for entry in old]
 
-    def is_full(self, entry: FileEntry, base: FileEntry | None) -> bool:
-        return bool(self.parts) and (
-            len(self.parts) == _GROUP_PARTS
-            or self._sizes[0] + entry.size > _GROUP
-            or (base is not None and self._sizes[1] + min(base.size, _GROUP_BASES) > _GROUP_BASES)
+    def packed(self, frame: ObjectsFrame, body: bytes) -> tuple[Frame, bytes]:
+        parts = tuple(
+            self._new[part.digest] if part.length == part.size else (self._new[part.digest], part.length)
+            for part in frame.parts
         )
+        return PackedFrame(parts, tuple(map(self._base, frame.bases)), frame.body), body
 
-    def add(self, entry: FileEntry, base: FileEntry | None) -> None:
-        data = self._read(entry.digest)
-        self.parts.append(Part(bytes.fromhex(entry.digest), len(data), len(data)))
-        self._plain.append(data)
-        self._sizes[0] += len(data)
-        if base is not None and base.digest not in self._bases:
-            old = self._read(base.digest)[:_GROUP_BASES]
-            self._bases[base.digest] = Base(bytes.fromhex(base.digest), 0, len(old))
-            self._dictionary.append(old)
-            self._sizes[1] += len(old)
+    def _base(self, base: Base) -> int | tuple[int, int, int]:
+        number = self._old[base.digest]
+        return number if (base.offset, base.length) == (0, self._sizes[number]) else (number, base.offset, base.length)
 
-    def frame(self) -> tuple[Frame, bytes]:
-        body = pack_bytes(b"".join(self._plain), base=b"".join(self._dictionary))
-        return ObjectsFrame(tuple(self.parts), tuple(self._bases.values()), len(body)), body
+
+def _group(group: Group, level: int, read_object: ReadObject) -> tuple[ObjectsFrame, bytes]:
+    plain = [read_object(entry.digest) for entry in group.parts]
+    dictionary = [read_object(entry.digest)[:GROUP_BASES] for entry in group.bases]
+    body = pack_bytes(b"".join(plain), base=b"".join(dictionary), level=level)
+    parts = tuple(
+        Part(bytes.fromhex(entry.digest), len(data), len(data)) for entry, data in zip(group.parts, plain, strict=True)
+    )
+    bases = tuple(
+        Base(bytes.fromhex(entry.digest), 0, len(data)) for entry, data in zip(group.bases, dictionary, strict=True)
+    )
+    return ObjectsFrame(parts, bases, len(body)), body
 
 
 def _large(
     entry: FileEntry, base: FileEntry | None, read_object: ReadObject, read_stored: ReadObject | None
-) -> Iterator[tuple[Frame, bytes]]:
-    patched: list[tuple[Frame, bytes]] = []
+) -> Iterator[tuple[ObjectsFrame, bytes]]:
+    patched: list[tuple[ObjectsFrame, bytes]] = []
     if base is not None and max(entry.size, base.size) <= _PATCHABLE:
         new, old = read_object(entry.digest), read_object(base.digest)
         starts = range(0, len(new), MAX_SEGMENT)
@@ -161,7 +149,7 @@ def _large(
         yield _whole(entry.digest, entry.size, stored)
 
 
-def _segment(entry: FileEntry, base: FileEntry, new: bytes, old: bytes, start: int) -> tuple[Frame, bytes]:
+def _segment(entry: FileEntry, base: FileEntry, new: bytes, old: bytes, start: int) -> tuple[ObjectsFrame, bytes]:
     data = new[start : start + MAX_SEGMENT]
     first, last = base_range(start, len(data), len(new), len(old))
     body = pack_bytes(data, base=old[first:last])
@@ -182,5 +170,5 @@ def base_range(start: int, length: int, new_size: int, old_size: int) -> tuple[i
     return min(first, old_size), last
 
 
-def _whole(digest: ObjectDigest, size: int, stored: bytes) -> tuple[Frame, bytes]:
+def _whole(digest: ObjectDigest, size: int, stored: bytes) -> tuple[ObjectsFrame, bytes]:
     return ObjectsFrame((Part(bytes.fromhex(digest), size, size),), (), len(stored)), stored

@@ -18,6 +18,7 @@ from lekiwi_deploy.content.stream import (
     FrameReader,
     ManifestFrame,
     ObjectsFrame,
+    PackedFrame,
     plain_size,
 )
 from lekiwi_deploy.errors import NotFound
@@ -218,8 +219,8 @@ def feed(receiver: ObjectReceiver, events: Iterable[Event]) -> None:
                 receiver.begin(event)
             case Body():
                 receiver.body(event)
-            case ManifestFrame():
-                raise BadStream("a manifest where only objects are expected")
+            case ManifestFrame() | PackedFrame():
+                raise BadStream("part of a pack where only objects are expected")
             case End():
                 pass
 

@@ -7,7 +7,7 @@ frame is `End`. Objects may lie in several frames: consecutive parts of the same
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from lekiwi_deploy.content.entries import MAX_FILE
 from lekiwi_deploy.content.manifests import MAX_MANIFEST
 from lekiwi_deploy.errors import BadInput
+from lekiwi_deploy.wire.manifest import FileEntry
 
 MAGIC = b"LKP1"
 MAX_HEADER = 1 << 16
@@ -67,14 +68,24 @@ class ObjectsFrame(msgspec.Struct, frozen=True, array_like=True, tag="o"):
     body: int
 
 
+class PackedFrame(msgspec.Struct, frozen=True, array_like=True, tag="p"):
+    """An `ObjectsFrame` between two who know the same manifests: numbers of entries (in the list that the robot's platform gets) in
+    place of digests. Of `parts` into the new manifest: the number alone for a whole object, else (number, length). Of `bases`
+    into the old one: the number alone for the whole file, else (number, offset, length). See `resolve`."""
+
+    parts: tuple[int | tuple[int, int], ...]
+    bases: tuple[int | tuple[int, int, int], ...]
+    body: int
+
+
 class End(msgspec.Struct, frozen=True, array_like=True, tag="e"):
-    """How many frames came before, and plain bytes in them: a stream without it was cut off."""
+    """How many frames came before, and bytes of all their bodies: a stream without it was cut off."""
 
     frames: int
-    plain: int
+    bodies: int
 
 
-Frame = ManifestFrame | ObjectsFrame
+Frame = ManifestFrame | ObjectsFrame | PackedFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,34 +96,63 @@ class Body:
     last: bool
 
 
-Event = ManifestFrame | ObjectsFrame | Body | End
+Event = Frame | Body | End
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER: msgspec.msgpack.Decoder[ManifestFrame | ObjectsFrame | End] = msgspec.msgpack.Decoder(
-    ManifestFrame | ObjectsFrame | End
-)
+_DECODER: msgspec.msgpack.Decoder[Frame | End] = msgspec.msgpack.Decoder(Frame | End)
 
 
 def encode_frames(frames: Iterable[tuple[Frame, bytes]]) -> Iterator[bytes]:
     """The stream of these frames and their bodies, in pieces of at most a frame."""
     yield MAGIC
-    count = plain = 0
+    count = bodies = 0
     for frame, body in frames:
         check_frame(frame)
         assert frame.body == len(body)
         yield _encode(frame) + body
         count += 1
-        plain += plain_size(frame)
-    yield _encode(End(count, plain))
+        bodies += len(body)
+    yield _encode(End(count, bodies))
 
 
-def plain_size(frame: Frame) -> int:
+def resolve(frame: PackedFrame, new: Sequence[FileEntry], old: Sequence[FileEntry]) -> ObjectsFrame:
+    """The frame with digests, out of both manifests' entries for the robot's platform. Raises `BadStream` for numbers of none."""
+    try:
+        parts = tuple(
+            Part(_raw(new[part]), new[part].size, new[part].size)
+            if isinstance(part, int)
+            else Part(_raw(new[part[0]]), new[part[0]].size, part[1])
+            for part in frame.parts
+        )
+        bases = tuple(
+            Base(_raw(old[base]), 0, old[base].size)
+            if isinstance(base, int)
+            else Base(_raw(old[base[0]]), base[1], base[2])
+            for base in frame.bases
+        )
+    except (IndexError, OverflowError) as error:
+        raise BadStream("it names an entry that the manifest does not have") from error
+    resolved = ObjectsFrame(parts, bases, frame.body)
+    check_frame(resolved)
+    return resolved
+
+
+def _raw(entry: FileEntry) -> bytes:
+    return bytes.fromhex(entry.digest)
+
+
+def plain_size(frame: ManifestFrame | ObjectsFrame) -> int:
     """Bytes that the frame's body unpacks to."""
     return frame.size if isinstance(frame, ManifestFrame) else sum(part.length for part in frame.parts)
 
 
 def check_frame(frame: Frame) -> None:
-    """Raise `BadStream` unless a receiver can unpack such a frame within its bounds."""
+    """Raise `BadStream` unless a receiver can unpack such a frame within its bounds. A `PackedFrame` says too little to tell: it is
+    checked again when it was resolved."""
+    if isinstance(frame, PackedFrame):
+        if frame.body < 0 or min(map(_number, (*frame.parts, *frame.bases)), default=0) < 0:
+            raise BadStream("a number is negative")
+        return
     if frame.body < 0 or frame.body > plain_size(frame) + (plain_size(frame) >> 7) + 1024:
         raise BadStream(f"a body of {frame.body} bytes is larger than what it holds")
     if isinstance(frame, ManifestFrame):
@@ -147,7 +187,7 @@ class FrameReader:
         self._magic_read = False
         self._body = 0  # bytes of the current body still to come
         self._frames = 0
-        self._plain = 0
+        self._bodies = 0
         self.ended = False
 
     def feed(self, data: bytes) -> list[Event]:
@@ -199,15 +239,19 @@ class FrameReader:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise BadStream(f"a header cannot be read ({error})") from error
         if isinstance(header, End):
-            if (header.frames, header.plain) != (self._frames, self._plain):
-                raise BadStream(f"it says {header.frames} frames with {header.plain} bytes, not what came before")
+            if (header.frames, header.bodies) != (self._frames, self._bodies):
+                raise BadStream(f"it says {header.frames} frames with {header.bodies} bytes, not what came before")
             self.ended = True
             return header
         check_frame(header)
         self._frames += 1
-        self._plain += plain_size(header)
+        self._bodies += header.body
         self._body = header.body
         return header
+
+
+def _number(item: int | tuple[int, ...]) -> int:
+    return item if isinstance(item, int) else min(item)
 
 
 def _encode(header: Frame | End) -> bytes:

@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from lekiwi_deploy.content.compression import Overflow, Sink, unpacker
 from lekiwi_deploy.content.objects import CorruptObject
-from lekiwi_deploy.content.stream import BadStream, Body, FrameReader, ManifestFrame, ObjectsFrame
+from lekiwi_deploy.content.stream import BadStream, Body, FrameReader, ManifestFrame, ObjectsFrame, PackedFrame
 from lekiwi_deploy.errors import TooLarge
 from lekiwi_deploy.wire.ids import ObjectDigest
 
@@ -56,8 +56,8 @@ class UploadReader:
                     self._begin(event)
                 case Body():
                     self._body(event, done)
-                case ManifestFrame():
-                    raise BadStream("an upload holds no manifest")
+                case ManifestFrame() | PackedFrame():
+                    raise BadStream("an upload holds no part of a pack")
                 case _:
                     pass
         return done

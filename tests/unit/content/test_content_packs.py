@@ -24,9 +24,11 @@ from lekiwi_deploy.content.stream import (
     MAX_SEGMENT,
     BadStream,
     Event,
+    Frame,
     FrameReader,
     ManifestFrame,
     ObjectsFrame,
+    PackedFrame,
     Part,
     encode_frames,
 )
@@ -39,8 +41,8 @@ def events(stream: bytes) -> list[Event]:
     return FrameReader().feed(stream)
 
 
-def frames(stream: bytes) -> list[ObjectsFrame]:
-    return [event for event in events(stream) if isinstance(event, ObjectsFrame)]
+def frames(stream: bytes) -> list[PackedFrame]:
+    return [event for event in events(stream) if isinstance(event, PackedFrame)]
 
 
 def assert_complete(robot: Robot, release: Release) -> None:
@@ -312,19 +314,39 @@ def test_a_flipped_bit_never_gets_into_the_object_folder(folders: Callable[[], P
             assert robot.objects.verify(one.digest, executable=one.kind == "x")
 
 
+def whole_manifest(release: Release) -> tuple[Frame, bytes]:
+    body = pack_bytes(release.stored)
+    return ManifestFrame(bytes.fromhex(release.digest), len(release.stored), None, len(body)), body
+
+
 def test_an_object_that_the_manifest_does_not_name_is_refused(tmp_path: Path) -> None:
-    body = pack_bytes(V1.stored)
-    manifest = (ManifestFrame(bytes.fromhex(V1.digest), len(V1.stored), None, len(body)), body)
-    evil = pack_bytes(b"evil")
-    for digest, size in ((object_digest(b"evil"), 4), (object_digest(text(200)), 4)):
-        part = ObjectsFrame((Part(bytes.fromhex(digest), size, size),), (), len(evil))
-        with pytest.raises(BadStream, match="not asked for"):
-            Robot(tmp_path).receive(V1, b"".join(encode_frames([manifest, (part, evil)])))
+    body = pack_bytes(b"evil")
+    for part in (
+        PackedFrame((99,), (), len(body)),
+        PackedFrame((0,), (0,), len(body)),
+        PackedFrame(((0, 10**6),), (), len(body)),
+    ):
+        with pytest.raises(BadStream):
+            Robot(tmp_path).receive(V1, b"".join(encode_frames([whole_manifest(V1), (part, body)])))
+    by_digest = ObjectsFrame((Part(bytes.fromhex(object_digest(b"evil")), 4, 4),), (), len(body))
+    with pytest.raises(BadStream, match="by their digests"):
+        Robot(tmp_path).receive(V1, b"".join(encode_frames([whole_manifest(V1), (by_digest, body)])))
+
+
+def test_content_that_is_not_what_the_manifest_says_never_counts(tmp_path: Path) -> None:
+    release = Release({"code/a": b"good", "code/b": b"fine"})
+    body = pack_bytes(b"evil" + b"fine")
+    stream = b"".join(encode_frames([whole_manifest(release), (PackedFrame((0, 1), (), len(body)), body)]))
+    robot = Robot(tmp_path)
+    assert [one.path for one in robot.receive(release, stream).failed] == ["code/a"]
+    assert robot.objects.missing(release.manifest.files) == (release.manifest.files[0],)
 
 
 def test_objects_before_the_manifest_are_refused(tmp_path: Path) -> None:
-    stream = b"".join(pack_objects((object_digest(text(200)),), V1.data.__getitem__))
     with pytest.raises(BadStream, match="before the manifest"):
+        Robot(tmp_path).receive(V1, b"".join(encode_frames([(PackedFrame((0,), (), 1), b"x")])))
+    stream = b"".join(pack_objects((object_digest(text(200)),), V1.data.__getitem__))
+    with pytest.raises(BadStream, match="by their digests"):
         Robot(tmp_path).receive(V1, stream)
 
 

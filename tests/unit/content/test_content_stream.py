@@ -24,9 +24,13 @@ from lekiwi_deploy.content.stream import (
     FrameReader,
     ManifestFrame,
     ObjectsFrame,
+    PackedFrame,
     Part,
     encode_frames,
+    resolve,
 )
+from lekiwi_deploy.wire.ids import ObjectDigest
+from lekiwi_deploy.wire.manifest import FileEntry, FileKind
 
 D = b"\x01" * 32
 E = b"\x02" * 32
@@ -41,6 +45,7 @@ FRAMES: list[tuple[Frame, bytes]] = [
     whole(b"one"),
     (ObjectsFrame((Part(D, 5, 5), Part(E, 90, 40)), (Base(D, 3, 4),), 4), b"part"),
     (ObjectsFrame((Part(E, 90, 50),), (), 0), b""),
+    (PackedFrame((3, (4, 1000)), (0, (1, 20, 300)), 6), b"packed"),
 ]
 STREAM = b"".join(encode_frames(FRAMES))
 
@@ -156,6 +161,11 @@ LIES: list[object] = [
     ManifestFrame(b"", 10, None, 1),
     End(1, 0),
     End(0, 1),
+    PackedFrame((-1,), (), 1),
+    PackedFrame((0,), ((0, -1, 5),), 1),
+    PackedFrame((0,), (), -1),
+    ["p", [[1]], [], 1],
+    ["p", ["00"], [], 1],
     ["x", 1],
     ["o"],
     ["o", [["not bytes", 1, 1]], [], 1],
@@ -172,7 +182,7 @@ def test_a_header_that_lies_is_refused(header: object) -> None:
 
 
 def test_nothing_is_written_that_no_reader_would_take() -> None:
-    for header in LIES[:20]:
+    for header in LIES[:19]:
         assert isinstance(header, (ObjectsFrame, ManifestFrame))
         with pytest.raises(BadStream):
             list(encode_frames([(header, b"")]))
@@ -188,3 +198,35 @@ def test_the_reader_holds_no_more_than_a_header() -> None:
         assert isinstance(event, Body)
         assert event.data.obj is chunk
         assert len(reader._buffer) == 0
+
+
+ENTRIES = [
+    FileEntry("a", FileKind.FILE, 100, ObjectDigest("01" * 32)),
+    FileEntry("b", FileKind.FILE, 7, ObjectDigest("02" * 32)),
+]
+
+
+def test_numbers_stand_for_the_entries_of_both_manifests() -> None:
+    packed = PackedFrame((1, (0, 40)), (0, (1, 2, 3)), 9)
+    assert resolve(packed, ENTRIES, ENTRIES[::-1]) == ObjectsFrame(
+        (Part(E, 7, 7), Part(D, 100, 40)), (Base(E, 0, 7), Base(D, 2, 3)), 9
+    )
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        PackedFrame((2,), (), 1),
+        PackedFrame((2**62,), (), 1),
+        PackedFrame((0,), (2,), 1),
+        PackedFrame((0,), ((2, 0, 1),), 1),
+        PackedFrame(((0, 101),), (), 1),
+        PackedFrame(((0, 0),), (), 1),
+        PackedFrame((), (), 1),
+        PackedFrame((0,), ((0, 0, 2**40),), 1),
+        PackedFrame((0,), (), 2**40),
+    ],
+)
+def test_numbers_that_stand_for_nothing_are_refused(packed: PackedFrame) -> None:
+    with pytest.raises(BadStream):
+        resolve(packed, ENTRIES, ENTRIES)
