@@ -57,7 +57,7 @@ def data_dir() -> Iterator[Path]:
 def postgres_url() -> Iterator[str]:
     """The run's PostgreSQL, with a migrated template database."""
     folder = _open_folder()
-    engine = EmbeddedPostgres(folder, settings={"fsync": "off", "max_connections": "100"})
+    engine = EmbeddedPostgres(folder, settings={"fsync": "off", "full_page_writes": "off", "max_connections": "100"})
     url = engine.start()
     try:
         with psycopg.connect(url, autocommit=True) as connection:

@@ -103,3 +103,8 @@ async def test_old_answers_are_forgotten(owner: Asker, context: Context) -> None
     async with context.database.transaction() as tx:
         assert await idempotency.drop_old(tx, context.now()) == 0
         assert await idempotency.drop_old(tx, context.now() + idempotency.KEPT + idempotency.KEPT) == 1
+
+
+async def test_a_stranger_cannot_make_the_server_hold_a_large_body(owner: Asker) -> None:
+    answer = await owner.http.post("/api/join", content=b"x" * 200_000, headers={"idempotency-key": "k"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")

@@ -24,6 +24,7 @@ from lekiwi_deploy.server.store import idempotency
 _log = logging.getLogger("lekiwi.http")
 
 MAX_REQUEST = 64_000_000
+MAX_ANONYMOUS = 100_000
 MAX_KEPT = 1_000_000
 PATIENCE_S = 30.0
 
@@ -57,7 +58,7 @@ class Idempotency:
         actor = ""
         if authorization:
             actor = (await self._context.auth.identify(authorization.decode("latin-1"))).token
-        body = await _body(receive)
+        body = await _body(receive, MAX_REQUEST if actor else MAX_ANONYMOUS)
         whole = b"\0".join([scope["method"].encode(), scope["raw_path"], scope["query_string"], body])
         request = hashlib.sha256(whole).hexdigest()
         # Without a token to tell askers apart, the body does: it holds the join token.
@@ -141,15 +142,15 @@ class _Recorder:
         return _Answer(start["status"], [(n, v) for n, v in start["headers"] if n.lower() in kept], body)
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(receive: Receive, limit: int) -> bytes:
     body = bytearray()
     while True:
         message: Any = await receive()
         if message["type"] == "http.disconnect":
             raise BadInput("the request ended before its body was complete")
         body += message.get("body", b"")
-        if len(body) > MAX_REQUEST:
-            raise TooLarge(f"the request's body is over {MAX_REQUEST // 10**6} MB")
+        if len(body) > limit:
+            raise TooLarge(f"the request's body is over {limit // 1000} kB")
         if not message.get("more_body", False):
             return bytes(body)
 
