@@ -86,6 +86,7 @@ async def _lay_out(robot: Robot, deployment: DeploymentId) -> None:
     fp("stage.before_lay_out")
     async with robot.content_lock:
         await asyncio.to_thread(robot.slots.lay_out, deployment)
+        await robot.prepare(deployment)
     fp("stage.after_lay_out")
     robot.slots.laid_out.add(deployment)
 

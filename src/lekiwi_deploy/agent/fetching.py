@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from lekiwi_deploy.agent import machine
@@ -16,18 +16,20 @@ from lekiwi_deploy.wire.reasons import DiskFull, Fetching, Reason, Retrying
 
 
 class Fetches:
-    """`finished(job, bytes received, error)` is called on the loop when a download ended, with None when it succeeded; not for one
-    that was stopped."""
+    """`prepare` is awaited when everything is here. `finished(job, bytes received, error)` is called on the loop when a download
+    ended, with None when it succeeded; not for one that was stopped."""
 
     def __init__(
         self,
         downloads: Downloads,
         *,
+        prepare: Callable[[Job], Awaitable[None]],
         finished: Callable[[Job, int, Exception | None], None],
         progressed: Callable[[], None],
         randomness: Callable[[], float],
     ) -> None:
         self._downloads = downloads
+        self._prepare = prepare
         self._finished = finished
         self._progressed = progressed
         self._randomness = randomness
@@ -106,6 +108,7 @@ class Fetches:
         received = 0
         try:
             received = await asyncio.to_thread(self._downloads.run, job, stop, progress)
+            await self._prepare(job)
         except Stopped:
             return
         except (LekiwiError, OSError) as failure:

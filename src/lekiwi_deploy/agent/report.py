@@ -66,10 +66,11 @@ def _running(robot: Robot) -> Running | None:
     if ledger.live is None or ledger.live_since is None:
         return None
     record = ledger.slots[ledger.live]
+    proven = ledger.trial is None or ledger.trial.healthy_since is not None
     return Running(
         deployment=ledger.live,
         digest=record.ref.digest,
-        healthy=robot.services.healthy() and not robot.services.stale(),
+        healthy=proven and robot.services.healthy() and not robot.services.stale(),
         good=record.state is SlotState.GOOD and ledger.trial is None,
         since=ledger.live_since,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from lekiwi_deploy.agent import machine
+from lekiwi_deploy.agent.byte_code import compile_slot, is_wanted
 from lekiwi_deploy.agent.config import AgentConfig
 from lekiwi_deploy.agent.download import Downloads, Job, NoRoom, TicketExpired
 from lekiwi_deploy.agent.failpoints import fp
@@ -96,6 +97,7 @@ class Robot:
         )
         self.fetches = Fetches(
             Downloads(config.server, slots, paths.downloads, platform),
+            prepare=lambda job: self.prepare(job.ref.id),
             finished=self._fetched,
             progressed=self.report_due.set,
             randomness=randomness,
@@ -185,6 +187,15 @@ class Robot:
                 rollback_to=self.ledger.live,
             )
         )
+
+    async def prepare(self, deployment: DeploymentId) -> None:
+        """Its tree was laid out: do what makes it quick to start."""
+        if not is_wanted(self.slots.manifest(deployment), self.platform):
+            return
+        interpreter = self.paths.bin / "python3"
+        wrong = await compile_slot(self.slots.folder(deployment), interpreter, self.services.helpers)
+        if wrong is not None:
+            self.history.trouble(f"{deployment}: {wrong}")
 
     def _base(self, deployment: DeploymentId) -> tuple[DeploymentId, ManifestDigest] | None:
         """What to start a download from: the same content under another name, else what is live, else the newest."""

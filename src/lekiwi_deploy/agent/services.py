@@ -52,6 +52,11 @@ class Services:
             randomness=randomness,
         )
 
+    @property
+    def helpers(self) -> set[int]:
+        """See `ProcessSupervisor.helpers`."""
+        return self._supervisor.helpers
+
     async def adopt(self) -> None:
         """Find what an earlier agent started."""
         await self._supervisor.adopt(family_prefix(self._paths))

@@ -41,7 +41,7 @@ from lekiwi_deploy.wire.link import (
     TrialPolicy,
     Welcome,
 )
-from lekiwi_deploy.wire.manifest import FileEntry, FileKind, HealthCheck, Manifest, Service
+from lekiwi_deploy.wire.manifest import FileEntry, FileKind, HealthCheck, Manifest, PlatformTree, Service
 from lekiwi_deploy.wire.protocol import PROTOCOL
 
 SERVER_ID = "srv_test"
@@ -130,6 +130,7 @@ class AgentServer:
         executables: tuple[str, ...] = (),
         created_at: datetime | None = None,
         version: str | None = None,
+        platforms: dict[str, PlatformTree] | None = None,
     ) -> DeploymentRef:
         """A deployment with these files below code/."""
         self._number += 1
@@ -144,6 +145,7 @@ class AgentServer:
             project="kiwi",
             stack="plain",
             files=tuple(sorted(entries, key=lambda entry: entry.path)),
+            platforms=platforms or {},
             services=tuple(sorted(services, key=lambda service: service.name)),
         )
         stored = encode_manifest(manifest)

@@ -9,8 +9,9 @@ from pathlib import Path
 from agent_robot import AgentRobot, body, eventually, free_port, web_code
 from agent_server import AgentServer, web
 
+from lekiwi_deploy.agent import machine
 from lekiwi_deploy.wire.link import TrialPolicy
-from lekiwi_deploy.wire.manifest import CommandCheck, HttpCheck, ProcessCheck, Service, TcpCheck
+from lekiwi_deploy.wire.manifest import CommandCheck, HttpCheck, PlatformTree, ProcessCheck, Service, TcpCheck
 
 QUICKLY = (HttpCheck(path="/", interval_s=0.2),)
 
@@ -251,3 +252,23 @@ def test_a_robot_that_was_off_comes_back_and_converges(server: AgentServer, robo
     robot.start()
     server.healthy(newest)
     assert body(port) == "4"
+
+
+def test_byte_code_that_the_server_could_not_make_is_made_here(server: AgentServer, robot: AgentRobot) -> None:
+    robot.start()
+    tree = PlatformTree(content="d" * 64, byte_compiled=False)
+    ref = server.release({"one.py": "x = 1\n", "two.py": "not python ("}, [], platforms={machine.platform().key: tree})
+    server.want(ref)
+    server.healthy(ref)
+    code = robot.root / f"opt/lekiwi/deployments/{ref.id}/code"
+    assert [path.name.split(".")[0] for path in code.glob("__pycache__/*.pyc")] == ["one"]
+
+
+def test_what_was_not_built_for_this_machine_is_told(server: AgentServer, robot: AgentRobot) -> None:
+    robot.start()
+    tree = {"linux-riscv64-glibc2.36-py3.9": PlatformTree(content="d" * 64)}
+    ref = server.release({"data": "1"}, [], platforms=tree)
+    server.want(ref)
+    server.until(lambda: server.requests, "it asks for it")
+    server.until(lambda: server.reports and server.reports[-1].waiting, "it says why not")
+    assert robot.current() is None
