@@ -364,6 +364,18 @@ def test_status_names_every_robot_that_is_not_well_and_why(anna: Lekiwi, server:
     assert [each["name"] for each in shown["robots"]] == ["kiwi-1"]  # type: ignore[attr-defined]
 
 
+def test_status_tells_of_what_came_after_what_is_live(anna: Lekiwi, server: ScriptedServer) -> None:
+    server.on("GET", "/api/projects/kiwi", project(environment()))
+    server.on("GET", "/api/robots", Robots(robots=()))
+    sick = deployment("rolled_back", id=DeploymentId("dep_sick0000"), version="v2.4.0", error="web: exit code 3")
+    server.on("GET", "/api/projects/kiwi/deployments", Deployments(deployments=(sick, deployment())))
+    ran = anna("status")
+    assert "⏪ production: dep_sick0000 v2.4.0 rolled back 1 hour ago: web: exit code 3" in ran.out
+    replaced = deployment("replaced", id=DeploymentId("dep_old00000"))
+    server.on("GET", "/api/projects/kiwi/deployments", Deployments(deployments=(replaced, deployment())))
+    assert "dep_old" not in anna("status").out
+
+
 def test_robots_list_filters_by_label(anna: Lekiwi, server: ScriptedServer) -> None:
     server.on("GET", "/api/robots", Robots(robots=(robot("kiwi-1", labels={"site": "lab"}), robot("kiwi-2"))))
     ran = anna("robots", "list", "--tag", "site=lab")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import click
 import msgspec
@@ -14,18 +16,32 @@ from lekiwi_deploy.cli.spans import ago
 from lekiwi_deploy.cli.table import Cell, Column
 from lekiwi_deploy.cli.verbs.listing import frozen
 from lekiwi_deploy.errors import Unavailable
-from lekiwi_deploy.wire.api import Deployment, Environment, Robot
+from lekiwi_deploy.wire.api import Deployment, DeploymentStatus, Environment, Robot
 
+_TOLD: Mapping[DeploymentStatus, tuple[str, str]] = MappingProxyType(
+    {
+        DeploymentStatus.QUEUED: ("🔄 ", "cyan"),
+        DeploymentStatus.BUILDING: ("🔄 ", "cyan"),
+        DeploymentStatus.ROLLING: ("🔄 ", "cyan"),
+        DeploymentStatus.BUILT: ("⏸  ", "yellow"),
+        DeploymentStatus.PARTIAL: ("⚠  ", "yellow"),
+        DeploymentStatus.ROLLED_BACK: ("⏪ ", "red"),
+        DeploymentStatus.FAILED: ("❌ ", "red"),
+        DeploymentStatus.CANCELED: ("❌ ", "red"),
+    }
+)
+"""What is said of an environment's newest deployment; nothing of one that is live or was replaced."""
 _EVERY_S = 2.0
 _REDRAW_S = 10.0  # so that ages move on
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """What `--json` prints: environments, what is live in them, and every robot."""
+    """What `--json` prints: environments, what is live in them, what came after that and is not live, and every robot."""
 
     project: str
     environments: tuple[Environment, ...]
     live: tuple[Deployment, ...]
+    newer: tuple[Deployment, ...]
     robots: tuple[Robot, ...]
     schema: str = "lekiwi.status/1"
 
@@ -69,8 +85,15 @@ def _look(run: Run) -> Status:
         project=project.name,
         environments=environments,
         live=tuple(live),
+        newer=tuple(filter(None, (_newer(environment, recent.values()) for environment in environments))),
         robots=tuple(r for r in robots if run.flags.robot in (None, r.name) and has_labels(r, tags)),
     )
+
+
+def _newer(environment: Environment, recent: Iterable[Deployment]) -> Deployment | None:
+    """The newest deployment of the environment, unless it is live or was before something else was put in its place."""
+    newest = next((d for d in recent if d.environment == environment.name), None)
+    return newest if newest is not None and newest.status in _TOLD else None
 
 
 def _show(run: Run, seen: Status) -> None:
@@ -105,6 +128,11 @@ def _show(run: Run, seen: Status) -> None:
     out.table(
         [Column(title, drop) for title, drop in zip(columns, drops, strict=True)], [line(e) for e in seen.environments]
     )
+    for made in seen.newer:
+        sign, style = _TOLD[made.status]
+        what = Cell(made.status.replace("_", " "), style)
+        error = f": {made.error.splitlines()[0]}" if made.error else ""
+        out.line(sign, f"{made.environment}: {made.id} {made.version} ", what, f" {ago(made.created_at, now)}{error}")
     for environment in seen.environments:
         for remark in frozen(environment, now):
             out.line(*remark)
