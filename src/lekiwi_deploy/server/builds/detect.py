@@ -50,7 +50,7 @@ def detect(listing: Listing) -> Detected:
     """What the project is. Raises `BadInput` for a project file that cannot be read at all."""
     python = python_project(listing)
     package = _package(listing)
-    node = _node(listing, package) if package is not None else None
+    node = _node(listing, package, beside=python is not None) if package is not None else None
     stack = python.stack if python else "node" if node else "static" if listing.has("index.html") else "plain"
     if python and node:
         stack += " + node"
@@ -92,11 +92,12 @@ def _package(listing: Listing) -> dict[str, Any] | None:
     return parsed
 
 
-def _node(listing: Listing, package: dict[str, Any]) -> NodeProject:
+def _node(listing: Listing, package: dict[str, Any], *, beside: bool) -> NodeProject | None:
+    """`beside` a Python project, packages for development alone (formatters and the like) are nothing that a robot needs."""
     locked = listing.has("package-lock.json", "npm-shrinkwrap.json")
-    needs = any(package.get(key) for key in ("dependencies", "devDependencies", "optionalDependencies", "workspaces"))
-    if not needs:
-        return NodeProject(None, locked)
+    keys = ("dependencies", "optionalDependencies", "workspaces", *(() if beside else ("devDependencies",)))
+    if not any(package.get(key) for key in keys):
+        return None if beside else NodeProject(None, locked)
     return NodeProject(("ci",) if locked else ("install", "--no-package-lock"), locked)
 
 

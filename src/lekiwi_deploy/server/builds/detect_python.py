@@ -60,8 +60,11 @@ def detect_python(listing: Listing, project: PythonProject) -> Found:
 
 
 def web_service(command: str) -> ServiceSpec:
-    """A service that listens on `$PORT`: it is ready when the port accepts connections."""
-    return ServiceSpec(name="web", run=shell(f"exec {command}"), port=PORT, health=(TcpCheck(within_s=60.0),))
+    """A service that listens on `$PORT`: it is ready when the port accepts connections. A single program replaces the shell."""
+    single = not re.search(r"[;&|<>()`\n]", command) and re.match(r"[\w./-]+(\s|\Z)", command)
+    return ServiceSpec(
+        name="web", run=shell(f"exec {command}" if single else command), port=PORT, health=(TcpCheck(within_s=60.0),)
+    )
 
 
 def program(*run: str, port: int | None = None) -> ServiceSpec:
@@ -182,6 +185,7 @@ def _applications(listing: Listing, module: str, path: str) -> Iterator[_Applica
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
         return
+    makers = _makers(tree)
     for node in tree.body:
         value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
         targets = (
@@ -191,7 +195,19 @@ def _applications(listing: Listing, module: str, path: str) -> Iterator[_Applica
             kind = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
             if kind in _ASGI | _WSGI:
                 yield _Application(module, targets[0].id, kind, path)
-            elif kind == "create_app":
-                yield _Application(module, targets[0].id, "Flask", path)
+            elif kind in makers or kind == "create_app":
+                yield _Application(module, targets[0].id, makers.get(kind, "Flask"), path)
         elif isinstance(node, ast.FunctionDef) and node.name == "create_app":
             yield _Application(module, "create_app", "create_app", path)
+
+
+def _makers(tree: ast.Module) -> dict[str, str]:
+    """Functions of the module that make an application: name -> its class."""
+    found: dict[str, str] = {}
+    for function in tree.body:
+        if isinstance(function, ast.FunctionDef):
+            for node in ast.walk(function):
+                name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+                if name in _ASGI | _WSGI:
+                    found[function.name] = name
+    return found

@@ -18,7 +18,9 @@ _NO_WHEEL = re.compile(
     re.M,
 )
 _NOT_FOUND = re.compile(r"([A-Za-z0-9][\w.-]*) was not found in the package registry")
-_PYTHON = re.compile(r"(Python\s*(?:>=|<|==|~=)[^\s,]*)")
+_PYTHON = re.compile(
+    r"does not satisfy (Python\S+) and (?:(?:all versions of )?(\S+?)(?:[<>=!~]\S*)?) (?:depends|depend) on"
+)
 _LOCAL = re.compile(r"(?:-e\s+|--editable[ =])?(?:file:)?(\.{1,2}(?:/[^\s;#]*)?|\./[^\s;#]*)\s*(?:[;#].*)?\Z")
 _NAMED_LOCAL = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*@\s*(?:file:)?(\.{1,2}/?[^\s;#]*)")
 
@@ -117,6 +119,9 @@ def explained(complaint: str, platform: Platform) -> str:
     missing = list(dict.fromkeys(_NOT_FOUND.findall(text)))
     if missing:
         return f"there is no package {', '.join(missing)} in the package index"
+    other = _PYTHON.search(text)
+    if other:
+        return f"{other[2]} needs {other[1]}, and there is Python {platform.python} on {platform.short}: choose an older version of it"
     sentence = re.sub(r"^(error:|×)\s*", "", text)
     return f"the dependencies cannot be resolved for {where}: {sentence[:400]}"
 

@@ -50,6 +50,22 @@ def test_fastapi_needs_a_server_and_the_one_line_says_which() -> None:
     assert command(served) == "exec uvicorn shop.main:api --host 0.0.0.0 --port $PORT"
 
 
+def test_an_application_that_a_function_makes_is_found() -> None:
+    made = b"from fastapi import FastAPI\ndef get_application() -> FastAPI:\n    return FastAPI()\napp = get_application()\n"
+    found = detected(app__main_DOT_py=made, requirements_DOT_txt=b"fastapi\nuvicorn\n")
+    assert command(found) == "exec uvicorn app.main:app --host 0.0.0.0 --port $PORT"
+
+
+def test_several_commands_in_a_procfile_all_run() -> None:
+    assert command(detected(Procfile=b"web: flask db upgrade; gunicorn a:b\n")) == "flask db upgrade; gunicorn a:b"
+    assert command(detected(Procfile=b"web: DEBUG=1 serve\n")) == "DEBUG=1 serve"
+
+
+def test_packages_for_development_beside_a_python_project_are_not_installed() -> None:
+    found = detected(main_DOT_py=b"", package_DOT_json=b'{"devDependencies": {"prettier": "3"}}')
+    assert found.node is None and found.stack == "python"
+
+
 def test_uvicorn_in_the_lock_is_enough() -> None:
     found = detected(
         main_DOT_py=FASTAPI,

@@ -62,6 +62,14 @@ def test_a_dependency_that_does_not_exist_is_named() -> None:
     assert explained(text, PI) == "there is no package nosuchthing in the package index"
 
 
+def test_a_dependency_for_a_newer_python_is_named() -> None:
+    text = (
+        "× No solution found\n  ╰─▶ Because the requested Python version (>=3.11) does not satisfy Python>=3.12 and "
+        "django>=6.0,<=6.0.10 depends on Python>=3.12, we can conclude that django>=6.0,<=6.0.10 cannot be used."
+    )
+    assert explained(text, PI).startswith("django needs Python>=3.12, and there is Python 3.11 on linux-aarch64")
+
+
 def test_any_other_complaint_is_one_line() -> None:
     line = explained("error: something\n  odd\n" + "x" * 1000, PI)
     assert line.startswith("the dependencies cannot be resolved for linux-aarch64") and "something odd" in line
