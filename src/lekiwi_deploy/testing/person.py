@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -93,11 +95,12 @@ class Person:
             stderr=None if live else subprocess.PIPE,
             text=True,
             errors="replace",
+            start_new_session=True,
         )
         try:
             out, err = process.communicate(stdin, timeout=within_s)
         except BaseException:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # git's children, too: they hold our pipes open
             process.communicate()
             raise
         return Ran(argv, process.returncode, out, err or "", began_at, time.perf_counter() - began)
