@@ -58,6 +58,7 @@ def _summary(first: Moved, updates: list[Moved]) -> dict[str, Any]:
         "ready_ms": [round(update.ready_ms, 2) for update in updates],
         "wire_median": statistics.median(update.wire for update in updates),
         "wire_total": sum(update.wire for update in updates),
+        "headers_total": sum(update.headers for update in updates),
         "ready_ms_median": statistics.median(update.ready_ms for update in updates),
         "server_ms_median": statistics.median(update.server_ms for update in updates),
     }
@@ -71,7 +72,10 @@ def table(result: dict[str, Any]) -> str:
             f"{name:10}{found['first']['wire'] / 1000:>12,.1f}{found['first']['ready_ms']:>8,.0f}{found['wire_median'] / 1000:>12,.2f}"
             f"{found['wire_total'] / 1000:>12,.1f}{found['ready_ms_median']:>10,.1f}{found['server_ms_median']:>11,.1f}"
         )
-    lines.append(f"median and total of {result['commits']} updates; server ms: once for all robots")
+    headers = result["methods"]["lekiwi"]["headers_total"]
+    lines.append(
+        f"median and total of {result['commits']} updates; server ms: once for all robots; HTTP headers: {headers / 1000:.1f} kB"
+    )
     kept = result["disk"]
     lines.append(
         f"{kept['deployments']} retained deployments: {kept['retained_bytes'] / 1e6:,.1f} MB, "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import zstandard
 
 from lekiwi_deploy.content.compression import Overflow, Sink, unpacker
+from lekiwi_deploy.content.memory import give_back_memory
 from lekiwi_deploy.content.objects import CorruptObject, ObjectFolder, ObjectWriter
 from lekiwi_deploy.content.stream import (
     BadStream,
@@ -24,6 +25,9 @@ from lekiwi_deploy.content.stream import (
 from lekiwi_deploy.errors import NotFound
 from lekiwi_deploy.wire.ids import ObjectDigest
 from lekiwi_deploy.wire.manifest import FileEntry, FileKind
+
+_MUCH = 4 << 20
+"""Bytes after which it is worth telling the C library that memory is not needed any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,9 @@ class ObjectReceiver:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        if self.plain > _MUCH:
+            give_back_memory()
+            self.plain = 0
 
     def _unpacked(self, data: bytes) -> None:
         view = memoryview(data)
