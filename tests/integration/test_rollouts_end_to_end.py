@@ -206,6 +206,22 @@ async def test_a_conductor_that_starts_again_finishes_what_was_begun(world: Flee
     assert (await world.finished(rollout)).status == RolloutStatus.DONE
 
 
+async def test_after_a_restore_from_a_backup_robots_that_know_more_still_take_orders(world: FleetWorld) -> None:
+    robot = await world.robot()
+    await world.release()
+    await robot.close()
+    async with world.context.database.transaction() as tx:
+        await tx.execute("UPDATE robots SET generation = generation - 1, report = NULL")
+        await tx.execute(
+            "UPDATE rollout_robots SET generation = generation - 1, status = 'assigned', confirmed_at = NULL"
+        )
+        await tx.execute("UPDATE rollouts SET status = 'rolling', finished_at = NULL")
+    await robot.welcomed()
+    two = await world.release()
+    assert robot.running is not None
+    assert robot.running.deployment == two
+
+
 async def _long_ago(world: FleetWorld, robot: str) -> None:
     """The robot's link is over, and it was last seen a week ago."""
 

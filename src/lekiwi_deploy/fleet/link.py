@@ -243,11 +243,12 @@ def _claim(session: Session, hello: Hello, facts: Facts | None) -> Step:
         closed, effects = _refuse(session, "conflict", why, retry=True)
         return closed, effects if waits else (do.Contend(session.robot, session.boot), *effects)
     acked = {Stream.EVENTS: facts.events, Stream.LOGS: facts.logs}
+    desired, ahead = _ahead(facts.desired, hello.report)
     welcome = Welcome(
         robot=session.robot,
         project=facts.project,
         acked=acked,
-        desired=facts.desired,
+        desired=desired,
         reconnect_max_s=reconnect_max_s(facts.robots),
     )
     live = msgspec.structs.replace(
@@ -256,10 +257,20 @@ def _claim(session: Session, hello: Hello, facts: Facts | None) -> Step:
         report=hello.report.number,
         events=facts.events,
         logs=facts.logs,
-        told=(facts.desired.epoch, facts.desired.generation),
+        told=(desired.epoch, desired.generation),
     )
-    before = facts.boot if another else None
-    return live, (do.TakeOver(session.robot, session.boot, before), do.Send(welcome))
+    take = do.TakeOver(
+        session.robot, session.boot, facts.boot if another else None, desired.generation if ahead else None
+    )
+    return live, (take, do.Send(welcome))
+
+
+def _ahead(desired: Desired, report: Report) -> tuple[Desired, bool]:
+    """What is wanted, numbered above what the robot knows; and whether the robot knows more than we ever said, which means that the
+    database was restored from a backup: without a higher number the robot would refuse everything as old."""
+    if report.epoch != desired.epoch or report.generation <= desired.generation:
+        return desired, False
+    return msgspec.structs.replace(desired, generation=report.generation + 1), True
 
 
 def reconnect_max_s(robots: int) -> float:

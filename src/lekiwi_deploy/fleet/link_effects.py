@@ -30,11 +30,12 @@ class LookUp:
 @dataclass(frozen=True, slots=True)
 class TakeOver:
     """This session is the robot's link from now on, with hello's report; nobody contends for it any more. `boot_before`: the boot
-    id it came with before, to be remembered; None: the same."""
+    id it came with before, to be remembered; None: the same. `generation`: number its desired state so from now on; None: as it is."""
 
     robot: RobotId
     boot: str
     boot_before: str | None
+    generation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

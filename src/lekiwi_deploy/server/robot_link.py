@@ -202,6 +202,13 @@ class RobotLink:
             platform=hello.platform,
             now=self._context.now(),
         )
+        if effect.generation is not None:
+            _log.warning(
+                "%s knows of a newer desired state than the database: was that restored from a backup? Going on at %d",
+                effect.robot,
+                effect.generation,
+            )
+            await sessions.raise_generation(tx, effect.robot, effect.generation)
         new = NewReport(robot=effect.robot, session=self.session_id, report=hello.report)
         await sessions.store_reports(tx, [new], self._context.now())
 

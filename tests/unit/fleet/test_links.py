@@ -211,6 +211,17 @@ def test_an_earlier_boot_that_comes_back_proves_a_clone() -> None:
     assert effects[0] == do.MarkCloned(KIWI)
 
 
+def test_a_robot_that_knows_more_than_the_database_is_numbered_above_that() -> None:
+    session, effects = claim(facts(desired=desired(3)), report=report(generation=9))
+    assert effects[0] == do.TakeOver(KIWI, "boot-a", None, 10)
+    assert isinstance(effects[1], do.Send)
+    assert isinstance(effects[1].message, Welcome)
+    assert effects[1].message.desired == desired(10)
+    assert session.told == (1, 10)
+    _, effects = claim(facts(desired=desired(3, epoch=2)), report=report(generation=9))
+    assert effects[0] == do.TakeOver(KIWI, "boot-a", None)
+
+
 def test_a_contended_link_is_asked_to_come_back() -> None:
     session, effects = step(live(), Contended())
     assert session.stage is Stage.CLOSED

@@ -126,6 +126,18 @@ async def take_over(
     await tx.notify("revoked", robot)
 
 
+async def raise_generation(tx: Transaction, robot: str, generation: int) -> None:
+    """Numbers the robot's desired state `generation` from now on, also where a rollout remembers the number that it gave."""
+    await tx.execute(
+        """
+        UPDATE rollout_robots rr SET generation = %s
+        FROM robots r WHERE r.name = %s AND rr.robot = r.name AND rr.generation = r.generation
+        """,
+        (generation, robot),
+    )
+    await tx.execute("UPDATE robots SET generation = %s WHERE name = %s", (generation, robot))
+
+
 async def mark_cloned(tx: Transaction, robot: str, now: datetime) -> None:
     """Notes that two machines use the robot's key, and ends its link. Hints `revoked`."""
     place = await tx.row(
