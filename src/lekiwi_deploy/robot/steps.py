@@ -179,10 +179,9 @@ def next_steps(wanted: DeploymentId | None, seen: Observed, holds: tuple[Reason,
     if settled is not None:
         return Next((settled,))
     if wanted is None or wanted == seen.live:
-        steps = _stay_up(seen, repair=True)
-        return Next(steps or _tidy(seen), _why_not_up(seen))
+        return Next(_at_rest(seen), _why_not_up(seen))
     if wanted in seen.unfit:
-        return Next(_stay_up(seen, repair=True), (NotBuiltFor(seen.unfit[wanted]),))
+        return Next(_at_rest(seen), (NotBuiltFor(seen.unfit[wanted]),))
     match seen.slot(wanted):
         case SlotState.ABSENT:
             if wanted in seen.blocked:
@@ -192,7 +191,7 @@ def next_steps(wanted: DeploymentId | None, seen: Observed, holds: tuple[Reason,
             return Next((*_drop_fetch(seen), *_stay_up(seen), Fetch(wanted)))
         case SlotState.QUARANTINED:
             why = seen.why.get(wanted, "")
-            return Next(_stay_up(seen, repair=True), (Quarantined(wanted, why),))
+            return Next(_at_rest(seen), (Quarantined(wanted, why),))
         case SlotState.STAGED | SlotState.TRIAL | SlotState.GOOD | SlotState.HELD:
             if wanted not in seen.laid_out:
                 if wanted in seen.blocked:
@@ -244,6 +243,11 @@ def _stay_up(seen: Observed, *, repair: bool = False) -> tuple[Step, ...]:
     if seen.stale:
         steps += (RestartServices(seen.stale),)
     return steps
+
+
+def _at_rest(seen: Observed) -> tuple[Step, ...]:
+    """Nothing new can be had, so keep up what is live, and then tidy up."""
+    return _stay_up(seen, repair=True) or _tidy(seen)
 
 
 def _why_not_up(seen: Observed) -> tuple[Reason, ...]:
