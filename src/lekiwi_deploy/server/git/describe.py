@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lekiwi_deploy.errors import NotFound
-from lekiwi_deploy.server.git.repositories import GitFailed, blob, git
+from lekiwi_deploy.server.git.repositories import GitFailed, blobs, git
 from lekiwi_deploy.server.git.versions import is_version_tag, project_version, version_of
 
 MAX_AUTHOR = 200
@@ -55,15 +56,13 @@ async def describe(
     env: Mapping[str, str] | None = None,
 ) -> Described:
     """What is known of `commit`. `pushed_tags`: tags (name -> object) of the same push, which are not in the repository yet."""
-    out = await git(data, repository, "log", "-1", "--format=%an%x00%B", "--end-of-options", commit, env=env)
+    log = git(data, repository, "log", "-1", "--format=%an%x00%B", "--end-of-options", commit, env=env)
+    files = blobs(data, repository, commit, "pyproject.toml", "package.json", env=env)
+    out, (here, last), (pyproject, package) = await asyncio.gather(
+        log, _tags(data, repository, commit, pushed_tags or {}, env), files
+    )
     author, _, message = out.decode("utf-8", "replace").partition("\0")
-    here, last = await _tags(data, repository, commit, pushed_tags or {}, env)
-    stated: str | None = None
-    if not here and last is None:
-        stated = project_version(
-            await blob(data, repository, commit, "pyproject.toml", env),
-            await blob(data, repository, commit, "package.json", env),
-        )
+    stated = project_version(pyproject, package) if not here and last is None else None
     return Described(
         commit=commit,
         version=version_of(commit, tags_here=here, last_tag=last, project_version=stated),

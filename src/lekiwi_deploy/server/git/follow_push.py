@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.follow import follow
 from lekiwi_deploy.server.git.push import HookCall, Say, first_branch
@@ -20,8 +22,9 @@ async def follow_push(context: Context, call: HookCall, say: Say) -> int:
     """Always 0: git takes no other answer once a ref has moved."""
     project = ProjectName(checked_name("a project", call.env.get("LEKIWI_PROJECT", "")))
     updates, options = read_updates(call.updates), read_options(call.options)
-    await _set_head(context, project, updates)
-    await seed_environments(context, project)
+    now = await tips(context.config.data, repository_path(context.config.data, project))
+    await _set_head(context, project, updates, now)
+    await seed_environments(context, project, now)
     rows: list[DeploymentRow] = []
     async with context.database.transaction() as tx:
         for update in updates:
@@ -55,11 +58,12 @@ async def _follow(context: Context, row: DeploymentRow, say: Say) -> None:
         built = built or isinstance(entry.body, Built)
 
 
-async def _set_head(context: Context, project: ProjectName, updates: tuple[Update, ...]) -> None:
+async def _set_head(
+    context: Context, project: ProjectName, updates: tuple[Update, ...], now: Mapping[str, str]
+) -> None:
     """HEAD follows the default branch of the first push."""
     data = context.config.data
     repository = repository_path(data, project)
-    head = await default_branch(data, repository)
     first = first_branch(updates)
-    if first is not None and f"refs/heads/{head}" not in await tips(data, repository):
+    if first is not None and f"refs/heads/{default_branch(repository)}" not in now:
         await git(data, repository, "symbolic-ref", "HEAD", f"refs/heads/{first}")

@@ -19,7 +19,7 @@ from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.git.describe import Described, describe
 from lekiwi_deploy.server.git.export import export
 from lekiwi_deploy.server.git.pushed import NOTHING, Options, Update, plan_push, read_options, read_updates, tags_of
-from lekiwi_deploy.server.git.repositories import GitFailed, blob, default_branch, git, repository_path, tips
+from lekiwi_deploy.server.git.repositories import GitFailed, blobs, default_branch, git, repository_path, tips
 from lekiwi_deploy.server.git.transcript import Release, Transcript, indented, warned
 from lekiwi_deploy.server.store import deployments, progress, projects, refs
 from lekiwi_deploy.server.store.deployments import DeploymentRow
@@ -28,6 +28,8 @@ from lekiwi_deploy.wire.progress import Built, Closed
 
 Say = Callable[[str], Awaitable[None]]
 UNCHANGED = "=====> Not deployed. Nothing changed: the robots keep running what they run"
+MAX_FORCED = 50
+"""Refs of one push that are looked at for whether they are forced, which only a remark depends on."""
 PRODUCTION = EnvironmentName("production")
 _QUARANTINE = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES")
 
@@ -50,11 +52,15 @@ async def receive_push(context: Context, call: HookCall, say: Say) -> int:
     repository = repository_path(data, project)
     env = _quarantine(call, repository)
     updates, options = read_updates(call.updates), read_options(call.options)
-    head = await _head(data, repository, updates)
-    targets = await _targets(context, project, repository, head, updates, env)
+    now = await tips(data, repository)
+    head = default_branch(repository) if now else first_branch(updates) or default_branch(repository)
+    targets, is_forced = await asyncio.gather(
+        _targets(context, project, repository, head, now, updates, env),
+        asyncio.gather(*(_is_forced(data, repository, update, env) for update in updates[:MAX_FORCED])),
+    )
     if not any(target.robots or target.name == PRODUCTION for target in targets):
         targets = (*targets, Target(PRODUCTION))  # the main branch has somewhere to go before the first robot is there
-    forced = frozenset([update.ref for update in updates if await _is_forced(data, repository, update, env)])
+    forced = frozenset(update.ref for update, is_it in zip(updates, is_forced, strict=False) if is_it)
     plan = plan_push(updates, targets, options, default_branch=head, forced=forced)
     if plan.refusals:
         for refusal in plan.refusals:
@@ -85,12 +91,6 @@ def _quarantine(call: HookCall, repository: Path) -> dict[str, str]:
     return env
 
 
-async def _head(data: Path, repository: Path, updates: tuple[Update, ...]) -> str:
-    """The default branch: HEAD's, or the one that becomes it with this, the first, push."""
-    head = await default_branch(data, repository)
-    return head if await tips(data, repository) else first_branch(updates) or head
-
-
 def first_branch(updates: tuple[Update, ...]) -> str | None:
     """Which branch of a first push becomes the default one."""
     branches = [update.short for update in updates if update.ref.startswith("refs/heads/") and not update.is_delete]
@@ -102,6 +102,7 @@ async def _targets(
     project: ProjectName,
     repository: Path,
     head: str,
+    now: Mapping[str, str],
     updates: tuple[Update, ...],
     env: Mapping[str, str],
 ) -> tuple[Target, ...]:
@@ -113,8 +114,8 @@ async def _targets(
     pushed = next(
         (update.new for update in updates if update.ref == f"refs/heads/{head}" and not update.is_delete), None
     )
-    commit = pushed or (await tips(context.config.data, repository)).get(f"refs/heads/{head}")
-    content = await blob(context.config.data, repository, commit, FILE, env) if commit else None
+    commit = pushed or now.get(f"refs/heads/{head}")
+    content = (await blobs(context.config.data, repository, commit, FILE, env=env))[0] if commit else None
     if content is not None:
         try:
             spec = read_project_file(content)

@@ -7,12 +7,13 @@ verdict and its rollout loses nothing, and the end of a freeze lets go what wait
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
 
 from lekiwi_deploy.errors import BadInput, LekiwiError
 from lekiwi_deploy.server.builds.project_file import FILE, read_project_file
 from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.server.git.repositories import blob, default_branch, repository_path, tips
+from lekiwi_deploy.server.git.repositories import blobs, default_branch, repository_path, tips
 from lekiwi_deploy.server.rollouts import start_rollout
 from lekiwi_deploy.server.store import audit, builds, progress, projects, refs
 from lekiwi_deploy.server.store.database import Transaction
@@ -70,7 +71,7 @@ async def reconcile(context: Context, project: ProjectName) -> None:
             ready.setdefault(row.environment, row)
     if not ready:
         return
-    await seed_environments(context, project)
+    await seed_environments(context, project, refs_now)
     for row in ready.values():
         await _go_live(context, row)
 
@@ -115,15 +116,14 @@ async def _say_once(tx: Transaction, context: Context, row: DeploymentRow, why: 
         await progress.append(tx, row.id, [Closed("built", why)], context.now())
 
 
-async def seed_environments(context: Context, project: ProjectName) -> None:
-    """Environments become what lekiwi.yaml of the default branch says, as far as it names them."""
+async def seed_environments(context: Context, project: ProjectName, now: Mapping[str, str]) -> None:
+    """Environments become what lekiwi.yaml of the default branch says, as far as it names them. `now`: the tips of branches."""
     data = context.config.data
     repository = repository_path(data, project)
-    branch = f"refs/heads/{await default_branch(data, repository)}"
-    commit = (await tips(data, repository)).get(branch)
+    commit = now.get(f"refs/heads/{default_branch(repository)}")
     if commit is None or _SEEDED.get((str(repository), project)) == commit:
         return
-    content = await blob(data, repository, commit, FILE)
+    (content,) = await blobs(data, repository, commit, FILE)
     try:
         spec = read_project_file(content or b"")
     except BadInput as error:

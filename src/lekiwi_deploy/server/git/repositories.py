@@ -20,6 +20,9 @@ from lekiwi_deploy.wire.ids import ProjectName
 MAX_PUSH = 2 << 30
 """Bytes of one push."""
 
+MAX_BLOB = 1 << 20
+"""Bytes of a file that is looked at before a build."""
+
 _SETTINGS = (
     ("safe.directory", "*"),
     ("http.receivepack", "true"),
@@ -76,17 +79,20 @@ def git_environment(data: Path, extra: Mapping[str, str] | None = None) -> dict[
     return env | dict(extra or {})
 
 
-async def git(data: Path, repository: Path, *arguments: str, env: Mapping[str, str] | None = None) -> bytes:
+async def git(
+    data: Path, repository: Path, *arguments: str, env: Mapping[str, str] | None = None, stdin: bytes | None = None
+) -> bytes:
     """Runs git in `repository` and gives what it writes. Raises `GitFailed`."""
     try:
         process = await asyncio.create_subprocess_exec(
             "git", "--git-dir", str(repository), *arguments,
-            env=git_environment(data, env), stdin=asyncio.subprocess.DEVNULL,
+            env=git_environment(data, env),
+            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
     except FileNotFoundError as error:
         raise Unavailable("git is not installed on the server", next=("apt install git",)) from error
-    out, errors = await process.communicate()
+    out, errors = await process.communicate(stdin)
     if process.returncode != 0:
         said = " ".join(errors.decode(errors="replace").split())
         raise GitFailed(f"git {arguments[0]}: {said[:300] or f'exit {process.returncode}'}")
@@ -120,10 +126,9 @@ def _write_hooks(data: Path) -> None:
             write_durably(path, wanted, mode=0o755)
 
 
-async def default_branch(data: Path, repository: Path) -> str:
+def default_branch(repository: Path) -> str:
     """The branch that HEAD names, whether it exists or not."""
-    out = await git(data, repository, "symbolic-ref", "--short", "HEAD")
-    return out.decode(errors="replace").strip()
+    return (repository / "HEAD").read_text().strip().removeprefix("ref: refs/heads/")
 
 
 async def tips(data: Path, repository: Path, prefix: str = "refs/heads/") -> dict[str, str]:
@@ -133,14 +138,26 @@ async def tips(data: Path, repository: Path, prefix: str = "refs/heads/") -> dic
     return {ref: commit for commit, ref in found}
 
 
-async def blob(
-    data: Path, repository: Path, commit: str, path: str, env: Mapping[str, str] | None = None, limit: int = 1 << 20
-) -> bytes | None:
-    """The content of a file at `commit`; None when there is no such file, or it has more than `limit` bytes."""
-    try:
-        size = await git(data, repository, "cat-file", "-s", f"{commit}:{path}", env=env)
-        if int(size) > limit:
-            return None
-        return await git(data, repository, "cat-file", "blob", f"{commit}:{path}", env=env)
-    except GitFailed:
-        return None
+async def blobs(
+    data: Path, repository: Path, commit: str, *paths: str, env: Mapping[str, str] | None = None
+) -> list[bytes | None]:
+    """The content of files at `commit`, in the order of `paths`; None where there is no such file, or it is larger than `MAX_BLOB`."""
+    asked = "".join(f"{commit}:{path}\n" for path in paths).encode()
+    sizes = (await git(data, repository, "cat-file", "--batch-check", env=env, stdin=asked)).splitlines()
+    wanted = [
+        len(size.split()) == 3 and size.split()[1] == b"blob" and int(size.split()[2]) <= MAX_BLOB for size in sizes
+    ]
+    if not any(wanted):
+        return [None for _ in paths]
+    names = b"".join(size.split()[0] + b"\n" for size, want in zip(sizes, wanted, strict=True) if want)
+    out = await git(data, repository, "cat-file", "--batch", env=env, stdin=names)
+    found: list[bytes | None] = []
+    for want in wanted:
+        if not want:
+            found.append(None)
+            continue
+        header, _, out = out.partition(b"\n")
+        length = int(header.split()[2])
+        found.append(out[:length])
+        out = out[length + 1 :]
+    return found
