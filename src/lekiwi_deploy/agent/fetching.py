@@ -57,7 +57,9 @@ class Fetches:
         self.stop()
         self._job, self._stop, self._received = job, threading.Event(), (0, None)
         before = self._task
-        self._task = asyncio.get_running_loop().create_task(self._run(job, self._stop, before))
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._run(job, self._stop, before))
+        self._task.add_done_callback(lambda task: _surface(loop, task))
 
     def stop(self) -> None:
         """What is under way is not wanted any more."""
@@ -125,6 +127,12 @@ class Fetches:
         if self._job is job:
             self._received = (done, total)
             self._progressed()
+
+
+def _surface(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+    """A defect of ours must not be silent."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        loop.call_exception_handler({"message": "a download broke", "exception": error})
 
 
 def _words(error: Exception) -> str:

@@ -4,6 +4,7 @@ the agent's own log, and on stderr for whoever watches."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable
 
@@ -59,7 +60,7 @@ class History:
         if outcome is not None:
             self._outcome = outcome
         self._lines.append(msgspec.json.encode(line))
-        print(f"{at:%H:%M:%S} {text}", file=sys.stderr, flush=True)  # noqa: T201
+        _say(f"{at:%H:%M:%S} {text}")
         if self._due is None:
             self._due = asyncio.get_running_loop().call_later(_GATHER_S, self.flush)
 
@@ -83,7 +84,7 @@ class History:
             self._logs.append(lines)
         except OSError as error:
             self._lost += len(events)
-            print(f"{len(events)} events are lost: {error.strerror}", file=sys.stderr, flush=True)  # noqa: T201
+            _say(f"{len(events)} events are lost: {error.strerror}")
             return
         if self._lost:
             lost, self._lost = self._lost, 0
@@ -93,3 +94,8 @@ class History:
 
 def _key(outcome: Outcome) -> str:
     return f"{outcome.deployment} {outcome.generation} {outcome.result}"
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # what stderr leads to may be full or closed: no reason to stop
+        print(text, file=sys.stderr, flush=True)  # noqa: T201

@@ -8,6 +8,7 @@ import gc
 import random
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 from lekiwi_deploy import __version__
@@ -86,8 +87,19 @@ async def _started(paths: Paths) -> Robot:
     families.become_subreaper()
     robot = await start(paths, randomness=random.random)
     link_interpreter(paths, getattr(sys, "_base_executable", "") or sys.executable)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, robot.services.reap)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGCHLD, robot.services.reap)
+    loop.set_exception_handler(lambda _, context: _defect(robot, context))
     return robot
+
+
+def _defect(robot: Robot, context: dict[str, object]) -> None:
+    """Something of ours broke outside of the loops that would end with it: say so, look again, go on."""
+    error = context.get("exception")
+    robot.history.trouble(f"a defect of the agent: {context.get('message')}: {type(error).__name__}: {error}")
+    if isinstance(error, BaseException):
+        traceback.print_exception(error)
+    robot.nudge()
 
 
 async def _end(robot: Robot, tasks: list[asyncio.Task[None]], leave_services: bool) -> None:

@@ -58,6 +58,7 @@ class ProcessSupervisor:
         self._note = note
         self._randomness = randomness
         self._services: dict[str, _Service] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self.helpers: set[int] = set()
         """Children that are no services and have someone who waits for them."""
 
@@ -245,7 +246,9 @@ class ProcessSupervisor:
 
     def _retry(self, service: _Service) -> None:
         service.retry = None
-        asyncio.get_running_loop().create_task(self._again(service))
+        task = asyncio.get_running_loop().create_task(self._again(service))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _again(self, service: _Service) -> None:
         await self._finish_off(service)
