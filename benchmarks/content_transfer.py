@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -35,6 +36,7 @@ def run(repo: Path, commits: int = 20, retained: int = 100) -> dict[str, Any]:
         moved: dict[str, list[Moved]] = {way.name: [] for way in ways}
         for number, _ in enumerate(history.steps(), 1):
             for way in ways:
+                os.sync()  # nobody waits for what another one wrote
                 moved[way.name].append(way.update(number))
         found = {name: _summary(first[name], updates) for name, updates in moved.items()}
         shutil.rmtree(folder)

@@ -64,11 +64,14 @@ def entries_for(manifest: Manifest, platform_key: str | None) -> tuple[FileEntry
 
 
 def old_entries(stored: bytes | None, platform_key: str | None) -> tuple[FileEntry, ...]:
-    """What a robot of this platform has of the manifest that a pack starts from: nothing of one that was built for others only."""
+    """What a robot of this platform has of the manifest that a pack starts from: nothing of one that was built for others only.
+
+    It is not checked once more: both ends know its digest, and its entries only say what to look for."""
     if stored is None:
         return ()
+    manifest: Manifest = decode(stored, Manifest, what="the manifest to start from")
     try:
-        return entries_for(read_manifest(stored), platform_key)
+        return entries_for(manifest, platform_key)
     except NotFound:
         return ()
 
