@@ -167,9 +167,8 @@ class SimulatedRobot:
             if ref.id not in self.quarantined:
                 self.quarantined = (*self.quarantined, ref.id)
             self.outcome = self._outcome(ref, Result.ROLLED_BACK if self.running else Result.FAILED)
-        else:
-            if self.running is None or self.running.deployment != ref.id:
-                self.fallback = self.running
+        elif self.running is None or self.running.deployment != ref.id:
+            self.fallback = self.running
             self.running = Running(
                 deployment=ref.id, digest=ref.digest, healthy=True, good=False, since=datetime.now(UTC)
             )

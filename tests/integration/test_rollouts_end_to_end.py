@@ -103,6 +103,9 @@ async def test_what_every_robot_rolled_back_stops_being_live_and_late_joiners_do
     assert (await world.detail(bad)).deployment.status is DeploymentStatus.ROLLED_BACK
     assert (await world.detail(good)).deployment.status is DeploymentStatus.LIVE
     assert (await world.environment()).freeze is None
+    outcome = (await world.seen(world.robots[0].name)).outcome
+    assert outcome is not None
+    assert (outcome.deployment, outcome.result, outcome.log) == (bad, "rolled_back", ("Traceback: boom",))
     late = await world.robot()
     await late.until(lambda: late.running is not None)
     assert late.running is not None

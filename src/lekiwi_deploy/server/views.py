@@ -138,7 +138,7 @@ def robot_view(row: RobotRow) -> Robot:
         observed_generation=row.observed_generation,
         phase=report.phase if report is not None else None,
         running=report.running if report is not None else None,
-        outcome=report.outcome if report is not None else None,
+        outcome=(report.outcome if report is not None else None) or row.last_outcome,
         services=report.services if report is not None else (),
         pin=pin,
         waiting=_waiting(row, pin),

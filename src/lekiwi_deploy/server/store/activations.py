@@ -84,7 +84,7 @@ async def record(tx: Transaction, deployment: str, ran: Sequence[Ran], now: date
         """
         INSERT INTO robot_activations (robot, deployment, deployed_at, status, health_status, rollback_from, outcome)
         SELECT robot, %(deployment)s, %(now)s, status, CASE WHEN status IN ('healthy', 'good') THEN 'healthy' ELSE 'unhealthy' END,
-            rollback_from, outcome
+            rollback_from, NULLIF(outcome, 'null'::jsonb)
         FROM jsonb_to_recordset(%(ran)s::jsonb) AS ran(robot text, status text, rollback_from text, outcome jsonb)
         """,
         given,

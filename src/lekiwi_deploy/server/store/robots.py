@@ -10,13 +10,14 @@ import msgspec
 from lekiwi_deploy.server.store.database import Transaction, jsonb
 from lekiwi_deploy.server.store.json_text import json_text, plain_text
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RobotId, RolloutId
-from lekiwi_deploy.wire.link import Report
+from lekiwi_deploy.wire.link import Outcome, Report
 from lekiwi_deploy.wire.platforms import Platform
 from lekiwi_deploy.wire.reasons import Reason
 
 
 class RobotRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A robot. `waiting`, `status`: in the rollout that its environment follows (None: it is not in it); `live_rollout` is that."""
+    """A robot. `waiting`, `status`: in the rollout that its environment follows (None: it is not in it); `live_rollout` is that.
+    `last_outcome`: of its latest attempt at any deployment, as far as rollouts recorded it."""
 
     name: RobotId
     project: ProjectName
@@ -40,12 +41,15 @@ class RobotRow(msgspec.Struct, frozen=True, kw_only=True):
     live_rollout: RolloutId | None
     status: str | None
     waiting: tuple[Reason, ...] | None
+    last_outcome: Outcome | None
 
 
 _READ = """
 SELECT r.name, r.project, r.environment, r.labels, r.joined_at, r.hostname, r.agent, r.platform, r.desired, r.generation, r.by_hand,
     r.pinned_by, r.pinned_at, r.session IS NOT NULL AS online, r.cloned_at, r.last_seen_at, r.report, r.observed_generation,
-    e.live, e.live_rollout, rr.status, rr.waiting
+    e.live, e.live_rollout, rr.status, rr.waiting,
+    (SELECT a.outcome FROM robot_activations a WHERE a.robot = r.name AND a.outcome IS NOT NULL
+     ORDER BY a.deployed_at DESC, a.id DESC LIMIT 1) AS last_outcome
 FROM robots r JOIN environments e ON (e.project, e.name) = (r.project, r.environment)
 LEFT JOIN rollout_robots rr ON rr.rollout = e.live_rollout AND rr.robot = r.name
 """
