@@ -130,7 +130,7 @@ def resolve(frame: PackedFrame, new: Sequence[FileEntry], old: Sequence[FileEntr
             else Base(_raw(old[base[0]]), base[1], base[2])
             for base in frame.bases
         )
-    except (IndexError, OverflowError) as error:
+    except (IndexError, OverflowError, ValueError) as error:
         raise BadStream("it names an entry that the manifest does not have") from error
     resolved = ObjectsFrame(parts, bases, frame.body)
     check_frame(resolved)
