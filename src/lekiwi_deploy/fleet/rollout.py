@@ -18,6 +18,7 @@ from lekiwi_deploy.wire.platforms import Platform, best_key
 from lekiwi_deploy.wire.reasons import (
     Asked,
     ClonedKey,
+    DiskFull,
     Fetching,
     Halted,
     NeverJoined,
@@ -26,11 +27,15 @@ from lekiwi_deploy.wire.reasons import (
     Pinned,
     Quarantined,
     Reason,
+    Retrying,
     Starting,
 )
 
 GRACE = timedelta(seconds=20)
 """How long a robot that lost its link counts as on its way back: links flap, and servers restart."""
+
+PATIENCE = timedelta(seconds=60)
+"""How long a robot that cannot fetch a release is waited for, counted from when it was asked."""
 
 RECENT = timedelta(minutes=15)
 """A robot that reported so short a time before the server went away is taken to have been connected then."""
@@ -252,11 +257,21 @@ def _under_way(robot: Seen, observed: Report | None, now: datetime) -> Standing:
     status = _UNDER_WAY.get(observed.phase, RobotStatus.ASSIGNED)
     not_ready = tuple(one.name for one in observed.services if one.state is not ServiceState.READY)
     waiting: tuple[Reason, ...] = observed.waiting
+    if _stuck(robot, waiting, now):
+        return Standing(RobotStatus.PENDING, waiting, robot.outcome)
     if not waiting and status is RobotStatus.FETCHING:
         waiting = (Fetching(0, None),)
     elif not waiting and not_ready:
         waiting = (Starting(not_ready),)
     return Standing(status, waiting or (Asked(robot.assigned_at or now),), robot.outcome, reachable=True)
+
+
+def _stuck(robot: Seen, waiting: tuple[Reason, ...], now: datetime) -> bool:
+    """Whether it goes on by itself only once somebody helped: nobody should watch for that. A fault that passes gets `PATIENCE`."""
+    if any(isinstance(reason, DiskFull) for reason in waiting):
+        return True
+    retrying = any(isinstance(reason, Retrying) for reason in waiting)
+    return retrying and robot.assigned_at is not None and now - robot.assigned_at > PATIENCE
 
 
 def _may_return(target: Target, robot: Seen, now: datetime) -> bool:

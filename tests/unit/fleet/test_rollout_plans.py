@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lekiwi_deploy.fleet.rollout import GRACE, Seen, Standing, Target, plan
+from lekiwi_deploy.fleet.rollout import GRACE, PATIENCE, Seen, Standing, Target, plan
 from lekiwi_deploy.fleet.status import shown_status
 from lekiwi_deploy.wire.api import DeploymentStatus, RobotStatus, RolloutStatus
 from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest, RobotId
@@ -16,6 +16,7 @@ from lekiwi_deploy.wire.platforms import Platform
 from lekiwi_deploy.wire.reasons import (
     Asked,
     ClonedKey,
+    DiskFull,
     Fetching,
     Halted,
     NeverJoined,
@@ -23,6 +24,7 @@ from lekiwi_deploy.wire.reasons import (
     Offline,
     Pinned,
     Quarantined,
+    Retrying,
     Starting,
 )
 
@@ -153,6 +155,16 @@ def test_whoever_is_waited_for_says_what_for() -> None:
     own = (Fetching(10, 20),)
     assert standing(asked(report=report(phase=Phase.FETCHING, waiting=own))).waiting == own
     assert standing(asked()).waiting == (Asked(NOW),)
+
+
+def test_a_robot_that_somebody_must_help_first_holds_nothing_up() -> None:
+    full, failing = DiskFull(needed=10, free=1), Retrying("download failed", NOW)
+    at_once = standing(asked(report=report(phase=Phase.WAITING, waiting=(full,))))
+    assert (at_once.status, at_once.waiting, at_once.reachable) == (RobotStatus.PENDING, (full,), False)
+    soon = asked(report=report(phase=Phase.WAITING, waiting=(failing,)), assigned_at=NOW - PATIENCE)
+    assert standing(soon).reachable
+    late = standing(replace(soon, assigned_at=NOW - PATIENCE - timedelta(seconds=1)))
+    assert (late.status, late.waiting, late.reachable) == (RobotStatus.PENDING, (failing,), False)
 
 
 def test_a_robot_that_lost_its_link_is_waited_for_a_little() -> None:
