@@ -247,7 +247,7 @@ async def _dependencies(job: _Job) -> dict[str, PlatformBuild]:
 
 async def _commands(job: _Job) -> None:
     node = job.found.node
-    if node is not None and node.install is not None:
+    if node is not None and node.install is not None and job.spec.build is None:
         if shutil.which("npm") is None:
             raise BadInput(
                 "package.json has dependencies, but npm is not installed on the server: install nodejs and npm there"

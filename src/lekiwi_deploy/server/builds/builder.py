@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lekiwi_deploy.errors import Conflict, Failed, LekiwiError
 from lekiwi_deploy.server.builds.build import Release, build
+from lekiwi_deploy.server.builds.pruning import prune_now
 from lekiwi_deploy.server.builds.report import Report
 from lekiwi_deploy.server.builds.sources import prepare_ref, prepare_upload
 from lekiwi_deploy.server.context import Context
@@ -42,6 +43,7 @@ Prepare = Callable[[Path, Report], Awaitable[None]]
 async def run(context: Context) -> None:
     """The builder loop: takes what is queued or was left by a builder that is gone, until it is cancelled."""
     await asyncio.to_thread(_clear_scratch, context.config.data / "scratch")
+    await asyncio.to_thread(prune_now, context.config.data / "cache")
     free = asyncio.Semaphore(AT_ONCE)
     with context.nudges.subscribe("builds") as hints:
         async with asyncio.TaskGroup() as running:

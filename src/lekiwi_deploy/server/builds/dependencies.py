@@ -115,25 +115,30 @@ async def _resolve(
         return Requirements("", ())
     from_source = False
     try:
-        text = await _ask(
-            shop,
-            uv_commands.compile_command(inputs, platform, only_wheels=True, extras=extras, groups=groups),
-            platform,
-        )
+        text = await _compile(shop, platform, inputs, extras, groups, only_wheels=True)
     except _Complaint as error:
-        if not uv_commands.without_wheels(error.text):
+        from_source = bool(uv_commands.without_wheels(error.text))
+        if not from_source and not uv_commands.metadata_is_built(error.text):
             raise BadInput(error.message) from error
-        from_source = True
         try:
-            text = await _ask(
-                shop,
-                uv_commands.compile_command(inputs, platform, only_wheels=False, extras=extras, groups=groups),
-                platform,
-            )
+            text = await _compile(shop, platform, inputs, extras, groups, only_wheels=False)
         except _Complaint as again:
-            raise BadInput(error.message) from again
+            raise BadInput((error if from_source else again).message) from again
     kept, folders = uv_commands.split_local(text)
     return Requirements(kept, tuple(folders), from_source)
+
+
+async def _compile(
+    shop: Workshop,
+    platform: Platform,
+    inputs: Sequence[str],
+    extras: Sequence[str],
+    groups: Sequence[str],
+    *,
+    only_wheels: bool,
+) -> str:
+    command = uv_commands.compile_command(inputs, platform, only_wheels=only_wheels, extras=extras, groups=groups)
+    return await _ask(shop, command, platform)
 
 
 def _compile_inputs(

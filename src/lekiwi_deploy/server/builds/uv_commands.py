@@ -109,6 +109,11 @@ def without_wheels(complaint: str) -> list[str]:
     return list(dict.fromkeys(normalised(name) for name in _NO_WHEEL.findall(_unwrapped(complaint))))
 
 
+def metadata_is_built(complaint: str) -> bool:
+    """Whether the project's own requirements are known only after its build system ran (Poetry, setup.py)."""
+    return "Building source distributions is disabled" in _unwrapped(complaint)
+
+
 def explained(complaint: str, platform: Platform) -> str:
     """uv's complaint as one line for a person, that names the dependency."""
     text = _unwrapped(complaint)

@@ -59,8 +59,12 @@ class Workshop:
     ) -> Ended:
         """Runs `command` in the project's folder (or `cwd`), with `binds` beside what it sees anyway. Nothing of it is left when this returns."""
         own = dict(env or {})
+        npmrc = Path.home() / ".npmrc"
         if network:
             own |= {name: os.environ[name] for name in NETWORK_VARIABLES if name in os.environ}
+        if network and npmrc.is_file():  # how npm reaches its index here
+            binds = (*binds, Bind(npmrc, "/etc/npmrc"))
+            own["npm_config_userconfig"] = "/etc/npmrc" if self.room.walls.bwrap is not None else str(npmrc)
         where = cwd or self.tree
         room = replace(self.room, binds=(*self.room.binds, *binds))
         argv = room.argv(command, cwd=where, network=network, env=own)
@@ -102,9 +106,6 @@ def open_workshop(*, walls: Walls, scratch: Path, cache: Path, python: Python, m
     ]
     if not python.prefix.is_relative_to("/usr"):
         binds.append(Bind(python.prefix, str(python.prefix)))
-    npmrc = Path.home() / ".npmrc"
-    if npmrc.is_file() and walls.bwrap is not None:
-        binds.append(Bind(npmrc, "/etc/npmrc"))
     room = Room(walls, tuple(binds), {})
     env = {
         "PATH": f"{room.inside(tools)}:{python.prefix}/bin:/usr/local/bin:/usr/bin:/bin",
@@ -129,6 +130,4 @@ def open_workshop(*, walls: Walls, scratch: Path, cache: Path, python: Python, m
         "npm_config_fund": "false",
         "npm_config_audit": "false",
     }
-    if npmrc.is_file():
-        env["npm_config_userconfig"] = room.inside(npmrc)
     return Workshop(Room(walls, tuple(binds), env), tree, cache, shared, temporary, python, uv, mark)

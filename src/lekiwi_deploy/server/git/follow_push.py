@@ -15,7 +15,7 @@ from lekiwi_deploy.server.rollouts import source_of
 from lekiwi_deploy.server.store import refs
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.wire.ids import ProjectName, checked_name
-from lekiwi_deploy.wire.progress import Built
+from lekiwi_deploy.wire.progress import Built, Closed, RolloutFinished
 
 
 async def follow_push(context: Context, call: HookCall, say: Say) -> int:
@@ -50,12 +50,17 @@ async def follow_push(context: Context, call: HookCall, say: Say) -> int:
 
 async def _follow(context: Context, row: DeploymentRow, say: Say) -> None:
     transcript = Transcript(Release(source_of(row)))
-    built = False
+    built = ended = False
     async for entry in follow(context, row.id):
         if built:
             for line in transcript.lines(entry):
                 await say(line)
         built = built or isinstance(entry.body, Built)
+        ended = isinstance(entry.body, Closed | RolloutFinished)
+    if not ended:
+        await say(
+            warned("", f"the server is stopping; the rollout goes on when it is back: lekiwi inspect {row.id} --wait")
+        )
 
 
 async def _set_head(
