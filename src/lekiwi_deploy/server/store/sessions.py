@@ -83,9 +83,7 @@ async def lock(tx: Transaction, robot: str) -> LinkRow | None:
 async def lock_all(tx: Transaction, robots: Iterable[str]) -> None:
     """Locks these rows until the transaction ends. Whoever writes several robots does this first: in one order, so that no two wait for
     each other."""
-    await tx.execute(
-        "SELECT FROM robots WHERE name = ANY(%s) ORDER BY name FOR NO KEY UPDATE", (sorted(set(robots)),)
-    )
+    await tx.execute("SELECT FROM robots WHERE name = ANY(%s) ORDER BY name FOR NO KEY UPDATE", (sorted(set(robots)),))
 
 
 async def take_over(
