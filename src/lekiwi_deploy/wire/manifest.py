@@ -95,7 +95,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlatformTree(msgspec.Struct, frozen=True, kw_only=True):
-    """What is installed for one platform. `content` is a digest over `files`, belonging to every service.
+    """What is installed for one platform. `content` changes exactly when what lies below `deps/` does, which belongs to every service
+    (byte code of the project's own files, also in `files`, does not count: each service has its own digest).
     `byte_compiled` false: the server
     did not have this Python minor version, so the robot compiles, outside the digest."""
 

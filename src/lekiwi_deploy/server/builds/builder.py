@@ -15,8 +15,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from lekiwi_deploy.errors import Conflict, Failed, LekiwiError
-from lekiwi_deploy.server.builds.build import Release, build
+from lekiwi_deploy.server.builds.build import build
 from lekiwi_deploy.server.builds.pruning import prune_now
+from lekiwi_deploy.server.builds.release import Release
 from lekiwi_deploy.server.builds.report import Report
 from lekiwi_deploy.server.builds.sources import prepare_ref, prepare_upload
 from lekiwi_deploy.server.context import Context
