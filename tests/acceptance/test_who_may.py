@@ -53,6 +53,15 @@ def test_without_a_valid_token_nothing_is_told(world_with: Worlds) -> None:
     assert "Traceback" not in pushed.err
 
 
+def test_a_token_in_the_address_is_refused_with_what_to_do_instead(world_with: Worlds) -> None:
+    world = world_with(0)
+    token = world.anna.environment["LEKIWI_TOKEN"]
+    port = world.fleet.server.port
+    pushed = world.code.git("push", f"http://{token}@127.0.0.1:{port}/git/{world.project}.git", "main")
+    assert pushed.code != 0
+    assert "must not stand in the address" in pushed.err, pushed.err
+
+
 def test_a_push_to_a_project_that_nobody_may_make_says_how_to_make_it(world_with: Worlds) -> None:
     world = world_with(0)
     pushed = world.code.push("No Such Thing!")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from lekiwi_deploy.errors import NotAllowed, Unauthenticated
+from lekiwi_deploy.errors import BadInput, NotAllowed, Unauthenticated
 from lekiwi_deploy.server.nudges import Nudges
 from lekiwi_deploy.server.store import tokens
 from lekiwi_deploy.server.store.database import Database
@@ -73,7 +73,8 @@ def require(identity: Identity, role: Role) -> None:
 def presented_token(authorization: str | None) -> str:
     """The token in an `Authorization` header: `Bearer <token>`, or `Basic` with it as the password (git does that).
 
-    Raises `Unauthenticated` when there is none.
+    Raises `Unauthenticated` when there is none, and `BadInput` when the token is the user name: then it stands in an address, and so
+    in clear in `.git/config`, in shell histories and in logs.
     """
     scheme, _, value = (authorization or "").strip().partition(" ")
     value = value.strip()
@@ -86,7 +87,15 @@ def presented_token(authorization: str | None) -> str:
             user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
         except (binascii.Error, ValueError):
             raise Unauthenticated("the Authorization header is not valid Basic authentication") from None
-        return password or user
+        if user.startswith("lkd_"):
+            raise BadInput(
+                "a token must not stand in the address, where .git/config and the shell's history keep it in clear: "
+                "replace it (lekiwi tokens revoke), and let lekiwi link set up the remote; the token is the password",
+                next=("lekiwi link NAME",),
+            )
+        if not password:
+            raise Unauthenticated("the token belongs where git asks for the password", next=("lekiwi link NAME",))
+        return password
     raise Unauthenticated("the Authorization header must be 'Bearer <token>'", next=("lekiwi login",))
 
 

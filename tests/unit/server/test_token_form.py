@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lekiwi_deploy.errors import NotAllowed, Unauthenticated
+from lekiwi_deploy.errors import BadInput, NotAllowed, Unauthenticated
 from lekiwi_deploy.server.auth import KINDS, checked_token, new_token, presented_token, require, token_digest
 from lekiwi_deploy.wire.api import Identity, Role
 
@@ -51,9 +51,15 @@ def test_the_digest_is_sha256() -> None:
 
 def test_a_token_comes_as_bearer_or_as_the_password_of_basic() -> None:
     basic = base64.b64encode(f"anna:{TOKEN}".encode()).decode()
-    only_user = base64.b64encode(f"{TOKEN}:".encode()).decode()
-    for header in (f"Bearer {TOKEN}", f"bearer  {TOKEN}", f"Basic {basic}", f"BASIC {only_user}"):
+    for header in (f"Bearer {TOKEN}", f"bearer  {TOKEN}", f"Basic {basic}", f"BASIC {basic}"):
         assert presented_token(header) == TOKEN
+
+
+@pytest.mark.parametrize("password", ["", TOKEN, "x-oauth-basic"])
+def test_a_token_as_the_user_name_is_refused_because_it_stands_in_an_address(password: str) -> None:
+    basic = base64.b64encode(f"{TOKEN}:{password}".encode()).decode()
+    with pytest.raises(BadInput, match="must not stand in the address"):
+        presented_token(f"Basic {basic}")
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", TOKEN, "Basic ???", "Digest abc", "Basic /////w=="])
