@@ -105,7 +105,7 @@ def _last_line(reader: int) -> str:
 
 
 async def _connect(port: int) -> socket.socket:
-    loop = asyncio.get_running_loop()
+    """A connection to whatever listens on loopback. The kernel answers at once, so a refusal costs no turn of the event loop."""
     failure: OSError | None = None
     for family, host in _LOOPBACKS:
         try:
@@ -114,7 +114,11 @@ async def _connect(port: int) -> socket.socket:
             failure = failure or error
             continue
         try:
-            await loop.sock_connect(connection, (host, port))
+            code = connection.connect_ex((host, port))
+            if code == errno.EINPROGRESS:
+                await asyncio.get_running_loop().sock_connect(connection, (host, port))
+            elif code:
+                raise OSError(code, os.strerror(code))
         except OSError as error:
             connection.close()
             failure = failure or error

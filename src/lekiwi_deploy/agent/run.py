@@ -27,7 +27,7 @@ from lekiwi_deploy.wire.local import Moved, RollBackPlease
 
 
 def run(paths: Paths, *, leave_services: bool) -> None:
-    """Until SIGTERM or SIGINT. `leave_services`: they go on running after that; otherwise they are stopped.
+    """Until SIGTERM, SIGINT or SIGHUP. `leave_services`: they go on running after that; otherwise they are stopped.
 
     Raises `NotFound` for a root that never joined, `Conflict` when an agent runs here already.
     """
@@ -51,7 +51,7 @@ async def _run(paths: Paths, leave_services: bool) -> None:
         _tell_hello(robot)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
         link = Link(robot, reporter, control, randomness=random.random)
         tasks = [
