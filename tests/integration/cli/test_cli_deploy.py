@@ -72,7 +72,7 @@ def test_deploy_reads_like_the_product_and_gives_the_url(anna: Lekiwi, server: S
         "   ✅ lekiwi-002",
         told[8],
         "   dep_8jK4mN9p · undo: lekiwi rollback",
-        "🌐 Dashboard: http://server/dep_8jK4mN9p",
+        "🌐 http://server/dep_8jK4mN9p",
     ]
     assert told[8].startswith("✨ Deployed successfully in 0.")
     asked = msgspec.json.decode(server.requests("POST", "/api/projects/kiwi/deployments")[0].body, type=NewDeployment)

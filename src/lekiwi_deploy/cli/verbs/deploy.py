@@ -64,7 +64,7 @@ def deploy(
     out.detail(f"deployment {made.id}")
     if no_wait or limit == 0:
         out.say(f"⏳ {made.id} is queued; not waiting for it. Follow it: lekiwi inspect {made.id} --wait")
-        out.split("🌐 Dashboard: ", url)
+        out.split("🌐 ", url)
         out.object(made)
         return 0
     followed = follow(run, made.id, began=began, timeout=limit, cancel=made.id)
@@ -72,7 +72,7 @@ def deploy(
         out.say(*line)
     if followed.told.finished and followed.told.finished.undo:
         out.say(Cell(f"   {made.id} · undo: {followed.told.finished.undo}", "dim"))
-    out.split("🌐 Dashboard: ", url)
+    out.split("🌐 ", url)
     if out.json:
         out.object(run.api.deployment(made.id).deployment)
     return followed.code
