@@ -22,6 +22,7 @@ class Subscription:
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
+        self._everything = False
         self._event = asyncio.Event()
 
     async def wait(self, timeout: float | None = None) -> set[str]:
@@ -37,7 +38,8 @@ class Subscription:
                 return set()
         self._event.clear()
         ids, self._ids = self._ids, set()
-        return ids
+        everything, self._everything = self._everything, False
+        return set() if everything else ids
 
     def add(self, id: str) -> None:
         """Wakes the waiter with `id`."""
@@ -46,7 +48,7 @@ class Subscription:
 
     def wake(self) -> None:
         """Wakes the waiter with the empty set: it is to look at everything."""
-        self._ids.clear()
+        self._everything = True
         self._event.set()
 
 

@@ -60,3 +60,13 @@ async def test_calls_are_made_at_once_and_with_none_when_hints_were_missed() -> 
     nudges.local("other", "x")
     nudges.wake_all()
     assert heard == ["tok_1", None]
+
+
+async def test_a_hint_after_missed_ones_does_not_narrow_the_look() -> None:
+    nudges = Nudges()
+    with nudges.subscribe("rollout") as subscription:
+        nudges.wake_all()
+        nudges.local("rollout", "rol_1")
+        assert await subscription.wait(1) == set()
+        nudges.local("rollout", "rol_2")
+        assert await subscription.wait(1) == {"rol_2"}

@@ -49,12 +49,14 @@ async def list_deployments(
     since: str | None = None,
     limit: int = 20,
     cursor: str | None = None,
+    utc_offset_min: int = 0,
 ) -> Deployments:
-    """A page of deployments, newest first. `status`: comma-separated; `since`: a time or span."""
+    """A page of deployments, newest first. `status`: comma-separated; `since`: a time or span, naive ones being `utc_offset_min`
+    minutes ahead of UTC."""
     if not 1 <= limit <= MAX_PAGE:
         raise BadInput(f"limit must be 1 to {MAX_PAGE}, not {limit}")
     wanted = _statuses(status)
-    from_ = moment(since, context.now(), what="since") if since is not None else None
+    from_ = moment(since, context.now(), utc_offset_min, what="since") if since is not None else None
     before = _read_cursor(cursor) if cursor is not None else None
     found: list[Deployment] = []
     more = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from lekiwi_deploy.server.store import logs
 from lekiwi_deploy.server.store.database import Transaction, jsonb
 from lekiwi_deploy.server.store.deployments import DeploymentMetadata, DeploymentRow
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ManifestDigest, ProjectName
@@ -180,8 +181,13 @@ async def store_output(
     tx: Transaction, project: ProjectName, deployment: DeploymentId, step: str, lines: Sequence[str], now: datetime
 ) -> None:
     """Keeps lines that a build wrote as logs of no robot. Hints `logs`."""
-    await tx.copy(
-        "COPY logs (project, robot, service, deployment, at, stored_at, stream, text) FROM STDIN",
-        [(project, None, step, deployment, now, now, "stdout", line) for line in lines],
+    await logs.append(
+        tx,
+        [
+            logs.NewLine(
+                project=project, robot=None, service=step, deployment=deployment, at=now, stream="out", text=line
+            )
+            for line in lines
+        ],
+        now,
     )
-    await tx.notify("logs", project)

@@ -34,9 +34,9 @@ async def retire(tx: Transaction, replica: str, now: datetime) -> int:
     """Voids what `replica` held: links of robots, claims on builds and on requests. Returns how many robots it had."""
     await tx.execute("DELETE FROM replicas WHERE id = %s", (replica,))
     robots = await tx.rows(
-        "UPDATE robots SET session = NULL, session_replica = NULL WHERE session_replica = %s "
+        "UPDATE robots SET session = NULL, session_replica = NULL, last_seen_at = %s WHERE session_replica = %s "
         "RETURNING project || '/' || environment",
-        (replica,),
+        (now, replica),
         str,
     )
     builds = await tx.rows(
