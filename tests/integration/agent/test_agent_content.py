@@ -52,6 +52,20 @@ def test_an_agent_that_died_goes_on_where_it_was(server: AgentServer, robot: Age
     eventually("nothing is left over", lambda: not part.exists())
 
 
+def test_a_newer_wish_ends_a_download_that_does_not_get_on(server: AgentServer, robot: AgentRobot) -> None:
+    robot.start()
+    large = server.release({"big.bin": os.urandom(2_000_000)}, [])
+    server.faults.cut_after = [300_000, *([0] * 40)]
+    server.want(large)
+    server.until(lambda: len(server.requests) > 2, "it tries again and again")
+    small = server.release({"data": "1"}, [])
+    server.faults.cut_after = []
+    server.want(small)
+    server.healthy(small)
+    deployments = robot.root / "opt/lekiwi/deployments"
+    assert [path.name for path in deployments.iterdir()] == [small.id]
+
+
 def test_damaged_content_is_never_started(server: AgentServer, robot: AgentRobot) -> None:
     robot.start()
     first = server.release({"data": "1" * 1000}, [])
