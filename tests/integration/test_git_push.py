@@ -461,3 +461,25 @@ async def test_messages_and_names_with_control_characters_reach_nobodys_terminal
     await clone.git("push", server.address("arm"), "main")
     row = await only(server)
     assert row.message is not None and "\x1b" not in row.message and len(row.message) <= 2_000
+
+
+async def test_pushes_beyond_what_the_server_builds_at_once_wait_their_turn(
+    server: GitServer, clone: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lekiwi_deploy.server.builds.builder.AT_ONCE", 1)
+    await clone.commit(checked_by("sleep 1"))
+    pushes = [await clone.start("push", server.address(name), "main") for name in ("arm", "leg")]
+    outs = [(await push.communicate())[0].decode() for push in pushes]
+    assert [push.returncode for push in pushes] == [0, 0]
+    assert sum("waiting for other builds on this server" in out for out in outs) == 1
+
+
+async def test_two_first_pushes_at_the_same_moment_make_one_repository(server: GitServer, clone: Repository) -> None:
+    await clone.commit(PLAIN)
+    pushes = [
+        await clone.start("push", server.address("arm"), f"main:{branch}") for branch in ("main", "idea", "other")
+    ]
+    outs = [(await push.communicate())[0].decode() for push in pushes]
+    assert [push.returncode for push in pushes] == [0, 0, 0], outs
+    for branch in ("main", "idea", "other"):
+        assert await tip(server, f"refs/heads/{branch}")

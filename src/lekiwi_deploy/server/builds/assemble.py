@@ -66,7 +66,7 @@ async def assemble(job: Job, trees: dict[str, PlatformBuild]) -> Assembled:
         stack=job.found.stack,
         files=entries,
         platforms=dict(sorted(platforms.items())),
-        services=services_of(specs, entries),
+        services=await asyncio.to_thread(services_of, specs, entries),
         python_path=tuple(folders),
         bin_path=tuple(bins),
     )

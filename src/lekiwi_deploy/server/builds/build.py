@@ -47,7 +47,7 @@ async def build(context: Context, row: DeploymentRow, scratch: Path, report: Rep
     try:
         listing = await asyncio.to_thread(read_listing, scratch / "tree")
         spec = _project_spec(scratch / "tree")
-        found = detect(listing)
+        found = await asyncio.to_thread(detect, listing)
         if not spec.services and found.service is None:
             raise BadInput(found.missing or "nothing to run was found")
         source = await asyncio.to_thread(read_tree, scratch / "tree", "code", ignore=ReleaseRules(LEFT_BEHIND))

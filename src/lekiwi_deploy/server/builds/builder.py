@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from lekiwi_deploy.errors import Conflict, Failed, LekiwiError
 from lekiwi_deploy.server.builds.build import build
@@ -31,8 +33,8 @@ from lekiwi_deploy.wire.progress import Body, Built, Closed, Note
 CLAIM = timedelta(seconds=30)
 RENEW_S = 8.0
 LOOK_S = 2.0
-AT_ONCE = 2
-"""Builds of the loop at the same time."""
+AT_ONCE = max(2, os.cpu_count() or 2)
+"""Builds at the same time; others wait their turn."""
 MAX_ERROR = 500
 
 _log = logging.getLogger("lekiwi.builds")
@@ -112,8 +114,19 @@ async def _work(context: Context, row: DeploymentRow, prepare: Prepare, scratch:
     await asyncio.to_thread(shutil.rmtree, scratch, True)
     tree = scratch / "tree"
     tree.mkdir(parents=True, mode=0o755)
-    await prepare(tree, report)
-    return await build(context, row, scratch, report)
+    turns = _turns()
+    if turns.locked():
+        await report.note("waiting for other builds on this server")
+    async with turns:
+        await prepare(tree, report)
+        return await build(context, row, scratch, report)
+
+
+def _turns() -> asyncio.Semaphore:
+    return _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
+
+
+_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 async def _hold(context: Context, row: DeploymentRow) -> None:

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shlex
 import shutil
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lekiwi_deploy.content.durable import write_durably
+from lekiwi_deploy.content.durable import make_durable, sync_path, write_durably
 from lekiwi_deploy.errors import Failed, Unavailable
 from lekiwi_deploy.server.git import hook
 from lekiwi_deploy.wire.ids import ProjectName
@@ -36,12 +38,17 @@ _SETTINGS = (
     ("receive.denyDeleteCurrent", "refuse"),
     ("receive.autogc", "true"),
     ("gc.pruneExpire", "90.days.ago"),
+    ("core.fsync", "committed,loose-object"),  # what a push was told is stored survives a power cut
+    ("core.fsyncMethod", "batch"),
     ("core.fsmonitor", "false"),
     ("core.logAllRefUpdates", "true"),
     ("core.attributesFile", os.devnull),
     ("protocol.version", "2"),
     ("uploadpack.allowFilter", "true"),
 )
+
+
+_WRITING = threading.Lock()
 
 
 class GitFailed(Failed):
@@ -105,11 +112,12 @@ async def ensure_repository(data: Path, project: ProjectName) -> Path:
     await asyncio.to_thread(_write_hooks, data)
     if not (path / "HEAD").exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = path.with_name(f".{project}.{os.getpid()}.new")
-        shutil.rmtree(temporary, ignore_errors=True)
+        temporary = path.with_name(f".{project}.{secrets.token_hex(6)}.new")
         await git(data, temporary, "init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(temporary))
+        await asyncio.to_thread(make_durable, [str(each) for each in temporary.rglob("*")], within=temporary)
         try:
             temporary.rename(path)
+            await asyncio.to_thread(sync_path, path.parent)
         except OSError:  # made by a request at the same time
             shutil.rmtree(temporary, ignore_errors=True)
     return path
@@ -118,12 +126,13 @@ async def ensure_repository(data: Path, project: ProjectName) -> Path:
 def _write_hooks(data: Path) -> None:
     folder = hooks_path(data)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name in ("pre-receive", "post-receive"):
-        command: Sequence[str] = (sys.executable, "-I", "-S", str(Path(hook.__file__).resolve()), name)
-        wanted = f"#!/bin/sh\nexec {shlex.join(command)}\n".encode()
-        path = folder / name
-        if not path.exists() or path.read_bytes() != wanted:
-            write_durably(path, wanted, mode=0o755)
+    with _WRITING:
+        for name in ("pre-receive", "post-receive"):
+            command: Sequence[str] = (sys.executable, "-I", "-S", str(Path(hook.__file__).resolve()), name)
+            wanted = f"#!/bin/sh\nexec {shlex.join(command)}\n".encode()
+            path = folder / name
+            if not path.exists() or path.read_bytes() != wanted:
+                write_durably(path, wanted, mode=0o755)
 
 
 def default_branch(repository: Path) -> str:
