@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.environment import family_prefix
+from lekiwi_deploy.agent.listeners import listeners
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.plan import Plan
 from lekiwi_deploy.agent.supervisors.process import ProcessSupervisor
@@ -44,6 +45,7 @@ class Services:
         self._note = note
         self._watches: dict[str, tuple[int, Watch]] = {}
         self._holds: dict[str, tuple[int | None, str | None]] = {}  # port and hardware of what was started
+        self._strangers: dict[str, frozenset[int]] = {}  # who listened on its port before it was started
         self._supervisor = ProcessSupervisor(
             ProcessRecords(paths.processes),
             relaunch=self._relaunch,
@@ -174,6 +176,8 @@ class Services:
     def _prepare(self, launch: Launch, plan: Plan) -> None:
         service = plan.services[launch.name]
         self._holds[launch.name] = (service.port, service.exclusive)
+        port = plan.port(launch.name)
+        self._strangers[launch.name] = listeners(port) if port is not None else frozenset()
         (self._paths.state / launch.name).mkdir(parents=True, exist_ok=True)
         try:
             self._tail.follow(launch.name, launch.log, launch.deployment)
@@ -210,6 +214,7 @@ class Services:
             launch,
             plan.checks(seen.name),
             port=plan.port(seen.name),
+            strangers=self._strangers.get(seen.name, frozenset()),
             offset=plan.config.port_offset,
             started=seen.started,
             changed=self._nudge,

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from lekiwi_deploy.agent import machine, probes
+from lekiwi_deploy.agent.listeners import listeners
 from lekiwi_deploy.agent.supervisors.supervisor import Launch
 from lekiwi_deploy.robot.health import (
     CheckState,
@@ -23,8 +24,9 @@ _LONGEST_S = 3600.0
 
 
 class Watch:
-    """Of the process that `launch` started at `started` (CLOCK_BOOTTIME). `port` is the service's own on this robot; `offset` is
-    added to ports that a check names. `ready_at`: when every check passed for the first time."""
+    """Of the process that `launch` started at `started` (CLOCK_BOOTTIME). `port` is the service's own on this robot; `strangers`: who
+    listened on it before that process was started; `offset` is added to ports that a check names. `ready_at`: when every check
+    passed for the first time."""
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class Watch:
         checks: tuple[HealthCheck, ...],
         *,
         port: int | None,
+        strangers: frozenset[int],
         offset: int,
         started: float,
         changed: Callable[[], None],
@@ -41,6 +44,7 @@ class Watch:
         self.ready_at: float | None = None
         self._launch = launch
         self._port = port
+        self._strangers = strangers
         self._offset = offset
         self._changed = changed
         self._helpers = helpers
@@ -99,16 +103,26 @@ class Watch:
         match check:
             case HttpCheck(path=path):
                 port = self._where(check.port)
-                return "the service has no port" if port is None else await probes.http(port, path, timeout_s)
+                if port is None:
+                    return "the service has no port"
+                return await probes.http(port, path, timeout_s) or self._stranger(port)
             case TcpCheck():
                 port = self._where(check.port)
-                return "the service has no port" if port is None else await probes.tcp(port, timeout_s)
+                if port is None:
+                    return "the service has no port"
+                return await probes.tcp(port, timeout_s) or self._stranger(port)
             case CommandCheck(run=run):
                 return await probes.command(
                     run, self._launch.folder, self._launch.environment, timeout_s, self._helpers
                 )
             case ProcessCheck():
                 return None
+
+    def _stranger(self, port: int) -> str | None:
+        """Why an answer on the service's own port is not the service's: only those listen there who did before it was started."""
+        if port != self._port or not self._strangers or not listeners(port) <= self._strangers:
+            return None
+        return f"port {port} is answered by another program, which had it before {self._launch.name} was started"
 
     def _where(self, named: int | None) -> int | None:
         return self._port if named is None else named + self._offset

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 from agent_robot import AgentRobot, body, eventually, free_port, web_code
 from agent_server import AgentServer, web
 
 from lekiwi_deploy.wire.link import DeploymentRef, TrialPolicy
-from lekiwi_deploy.wire.manifest import CommandCheck, HttpCheck, ProcessCheck, Service
+from lekiwi_deploy.wire.manifest import CommandCheck, HttpCheck, ProcessCheck, Service, TcpCheck
 from lekiwi_deploy.wire.reasons import Quarantined
 
 QUICKLY = (HttpCheck(path="/", interval_s=0.1, retries=2, within_s=1.0),)
@@ -221,3 +222,20 @@ def test_a_process_check_alone_takes_its_time(server: AgentServer, robot: AgentR
     report = server.healthy(ref)
     assert report.outcome is not None and report.outcome.switch_ms is not None
     assert report.outcome.result == "healthy"
+
+
+def test_an_answer_of_another_program_on_its_port_is_not_its_health(server: AgentServer, robot: AgentRobot) -> None:
+    port = free_port()
+    first = running(server, robot, port)
+    taken = free_port()
+    with socket.create_server(("127.0.0.1", taken)):
+        deaf = "import time\nwhile True: time.sleep(60)\n"
+        bad = server.release(
+            {"web.py": deaf}, [web(port=taken, content="2", health=(TcpCheck(interval_s=0.1, within_s=1.0),))]
+        )
+        server.want(bad)
+        report = server.outcome(bad, "rolled_back")
+    assert report.outcome is not None and report.outcome.why is not None
+    assert f"port {taken} is answered by another program" in report.outcome.why
+    server.healthy(first)
+    assert body(port) == "one"
