@@ -18,6 +18,9 @@ import msgspec
 SEGMENT_BYTES = 512 << 10
 _RESERVED = 20_000
 """Numbers are set aside in blocks of so many: a power cut may lose records that were sent, and their numbers must not come again."""
+_ACKS_UNSAVED = 1000
+"""An acknowledgement need not survive a crash: the server says what it has when the robot greets it. Writing each one down cost a
+disk flush (a rename over an older file is one on ext4) in the middle of a switch."""
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +64,7 @@ class Spool:
         """The newest mark."""
         folder.mkdir(parents=True, exist_ok=True)
         self._state = self._read_state()
+        self._saved_acked = self._state.acked
         self._segments = [self._open(path) for path in sorted(folder.glob("*.jsonl"))]
         newest = self._segments[-1].last if self._segments else 0
         self.last = max(newest, self._state.reserved, self._state.acked)
@@ -119,9 +123,11 @@ class Spool:
         """Everything up to `number` is stored by the server."""
         if number <= self._state.acked:
             return
-        left = self._state.dropped - self._told
+        state = msgspec.structs.replace(self._state, acked=number, dropped=self._state.dropped - self._told)
         self._told = 0
-        self._save(msgspec.structs.replace(self._state, acked=number, dropped=left), sync=False)
+        if state.dropped != self._state.dropped or number >= self._saved_acked + _ACKS_UNSAVED:
+            self._save(state, sync=False)
+        self._state = state
         if self._segments and self._segments[-1].last <= number and self._segments[-1].size >= SEGMENT_BYTES:
             self._current()  # the newest mark goes on in a new segment before the old one is deleted
         for segment in self._segments[:-1]:
@@ -153,6 +159,9 @@ class Spool:
 
     def close(self) -> None:
         """Nothing more is appended."""
+        if self._state.acked != self._saved_acked:
+            with contextlib.suppress(OSError):
+                self._save(self._state, sync=False)
         self._close()
 
     def _current(self) -> _Segment:
@@ -242,6 +251,7 @@ class Spool:
         if sync:
             _sync_folder(self._folder)
         self._state = state
+        self._saved_acked = state.acked
 
     def _close(self) -> None:
         if self._fd >= 0:

@@ -96,7 +96,8 @@ def verify_slot(
     Empty: the slot is whole. Files that the manifest does not know (byte code compiled on the robot) are no concern.
     """
     root = str(target)
-    return tuple(entry for entry in entries_for(manifest, platform_key) if not _is_right(root, entry, hashes))
+    suspects = entries_for(manifest, platform_key) if hashes else _unlike(root, entries_for(manifest, platform_key))
+    return tuple(entry for entry in suspects if not _is_right(root, entry, hashes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +225,28 @@ def _create(path: str, data: bytes, mode: int) -> None:
 def _copy(source: str, target: str, mode: int) -> None:
     with open(source, "rb") as original, os.fdopen(os.open(target, _NEW, mode), "wb") as copy:  # noqa: PTH123
         shutil.copyfileobj(original, copy, 1 << 20)
+
+
+def _unlike(root: str, entries: Iterable[FileEntry]) -> list[FileEntry]:
+    """Those that are not plainly a file of the right size and kind. Every switch of a robot asks this of thousands of files."""
+    try:
+        folder = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return list(entries)
+    plain = {FileKind.FILE: stat.S_IFREG, FileKind.EXECUTABLE: stat.S_IFREG | stat.S_IXUSR}
+    mask, lstat, found = stat.S_IFMT(0o177777) | stat.S_IXUSR, os.lstat, []
+    try:
+        for entry in entries:
+            try:
+                status = lstat(entry.path, dir_fd=folder)
+            except OSError:
+                found.append(entry)
+                continue
+            if status.st_size != entry.size or status.st_mode & mask != plain.get(entry.kind):
+                found.append(entry)
+    finally:
+        os.close(folder)
+    return found
 
 
 def _is_right(root: str, entry: FileEntry, hashes: bool) -> bool:
