@@ -72,7 +72,7 @@ def test_what_failed_is_not_tried_again_except_by_force(server: AgentServer, rob
     assert (body(port), robot.current()) == ("one", first.id)
     server.want(bad, force=True)
     server.healthy(bad)
-    assert body(port) == "two"
+    eventually("it serves", lambda: body(port) == "two")
 
 
 def test_it_goes_back_with_the_server_switched_off(server: AgentServer, robot: AgentRobot) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from agent_robot import AgentRobot, body, free_port, web_code
+from agent_robot import AgentRobot, body, eventually, free_port, web_code
 from agent_server import AgentServer, web
 
 from lekiwi_deploy.wire.link import DeploymentRef
@@ -42,7 +42,10 @@ class Disk:
             os.close(fd)
 
     def boot(self) -> None:
-        subprocess.run(["umount", self.mount], check=True)
+        def detached() -> bool:
+            return subprocess.run(["umount", self.mount], check=False, capture_output=True).returncode == 0
+
+        eventually("nobody uses the disk any more", detached)
         self.attach()
 
 
