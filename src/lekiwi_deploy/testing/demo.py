@@ -61,7 +61,7 @@ def _tell(wishes: argparse.Namespace, folder: Path) -> int:
             show(story.what_next())
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
-            show("\nstopping 15 robots and the server …")
+            show(f"\nstopping {len(fleet.robots)} robots and the server …")
     return 0
 
 

@@ -95,7 +95,7 @@ The fleet is running: {self._fleet.server.url}   In another terminal:
   lekiwi status
   lekiwi logs --follow
   curl http://127.0.0.1:{WEB_PORT + self._fleet.robots[0].port_offset}/          # the page of {self._fleet.robots[0].name}
-  lekiwi rollback --to=@-2
+  lekiwi rollback
   lekiwi unfreeze
   $EDITOR {PAGE}; git commit -am "Mine"; git push lekiwi main
 
