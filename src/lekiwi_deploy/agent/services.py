@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.environment import family_prefix
-from lekiwi_deploy.agent.listeners import listeners
+from lekiwi_deploy.agent.listeners import strangers
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.plan import Plan
 from lekiwi_deploy.agent.supervisors.process import ProcessSupervisor
@@ -177,7 +177,7 @@ class Services:
         service = plan.services[launch.name]
         self._holds[launch.name] = (service.port, service.exclusive)
         port = plan.port(launch.name)
-        self._strangers[launch.name] = listeners(port) if port is not None else frozenset()
+        self._strangers[launch.name] = strangers(port) if port is not None else frozenset()
         (self._paths.state / launch.name).mkdir(parents=True, exist_ok=True)
         try:
             self._tail.follow(launch.name, launch.log, launch.deployment)
