@@ -61,11 +61,12 @@ def test_what_failed_is_not_tried_again_except_by_force(server: AgentServer, rob
     server.outcome(bad, "rolled_back")
     fixed.touch()
     generation = server.want(bad)
-    refused = Quarantined(bad.id, f"web: {' '.join(checks[0].run)} exited with code 1")
-    server.until(
-        lambda: any(report.generation == generation and refused in report.waiting for report in server.reports),
-        "it says why not",
-    )
+
+    def refused() -> bool:
+        told = [reason for report in server.reports if report.generation == generation for reason in report.waiting]
+        return any(isinstance(reason, Quarantined) and reason.deployment == bad.id for reason in told)
+
+    server.until(refused, "it says why not")
     robot.kill()
     robot.start()
     server.healthy(first)
