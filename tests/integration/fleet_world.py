@@ -45,7 +45,9 @@ class FleetWorld:
             await robot.welcomed()
         return robot
 
-    async def build(self, *, platforms: tuple[str, ...] = (), commit: str | None = None, version: str = "") -> DeploymentId:
+    async def build(
+        self, *, platforms: tuple[str, ...] = (), commit: str | None = None, version: str = ""
+    ) -> DeploymentId:
         """A deployment as a build leaves it."""
         self.released += 1
         row = DeploymentRow(
@@ -71,7 +73,13 @@ class FleetWorld:
         """Starts its rollout, as the reconciler does."""
         async with self.context.database.transaction() as tx:
             return await start_rollout(
-                tx, self.context, deployment_id=deployment, environment=environment, kind="deploy", by="anna", reason="pushed"
+                tx,
+                self.context,
+                deployment_id=deployment,
+                environment=environment,
+                kind="deploy",
+                by="anna",
+                reason="pushed",
             )
 
     async def release(self, **more: Any) -> DeploymentId:
