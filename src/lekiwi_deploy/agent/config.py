@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -14,10 +15,14 @@ from lekiwi_deploy.errors import Conflict, Failed, NotFound
 from lekiwi_deploy.wire.encoding import decode, encode
 from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName, RobotId
 
+FEWEST_DEPLOYMENTS = 2
+"""The live one and one to go back to."""
+
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     """agent.json. `server`: URL; `server_id`: the lasting id that the robot signs for. `port_offset` is added to every
-    service's port, so that many robots fit on one machine."""
+    service's port, so that many robots fit on one machine. `max_deployments`: how many this robot retains; None: as many as
+    the server says, 100."""
 
     server: str
     server_id: str
@@ -25,6 +30,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     project: ProjectName
     environment: EnvironmentName
     port_offset: int = 0
+    max_deployments: Annotated[int, msgspec.Meta(ge=FEWEST_DEPLOYMENTS)] | None = None
     insecure_http: bool = False
 
 

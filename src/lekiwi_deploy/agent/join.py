@@ -10,7 +10,7 @@ from nacl.signing import SigningKey
 
 from lekiwi_deploy import __version__
 from lekiwi_deploy.agent import machine
-from lekiwi_deploy.agent.config import AgentConfig, read_config, write_config, write_key
+from lekiwi_deploy.agent.config import FEWEST_DEPLOYMENTS, AgentConfig, read_config, write_config, write_key
 from lekiwi_deploy.agent.journal import Journal, JournalCorrupt
 from lekiwi_deploy.agent.lock import agent_lock
 from lekiwi_deploy.agent.paths import Paths
@@ -21,7 +21,14 @@ from lekiwi_deploy.wire.api import Joined, JoinRequest
 
 
 def join(
-    paths: Paths, url: str, token: str, *, port_offset: int = 0, insecure_http: bool = False, again: bool = False
+    paths: Paths,
+    url: str,
+    token: str,
+    *,
+    port_offset: int = 0,
+    max_deployments: int | None = None,
+    insecure_http: bool = False,
+    again: bool = False,
 ) -> AgentConfig:
     """Make this root a robot of the server at `url`. `again`: although it is one already.
 
@@ -30,6 +37,10 @@ def join(
     """
     if not 0 <= port_offset <= 60_000:
         raise BadInput(f"--port-offset {port_offset}: 0 to 60000 is possible")
+    if max_deployments is not None and max_deployments < FEWEST_DEPLOYMENTS:
+        raise BadInput(
+            f"--max-deployments {max_deployments}: at least {FEWEST_DEPLOYMENTS}, one to run and one to go back to"
+        )
     transport = Transport(url, insecure_http=insecure_http)
     with agent_lock(paths):
         try:
@@ -69,6 +80,7 @@ def join(
             project=joined.project,
             environment=joined.environment,
             port_offset=port_offset,
+            max_deployments=max_deployments,
             insecure_http=insecure_http,
         )
         write_key(paths, seed)

@@ -65,6 +65,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="added to every service's port (many robots on one machine)",
     )
+    join.add_argument(
+        "--max-deployments",
+        type=int,
+        metavar="N",
+        help="how many deployments stay on this robot, to go back to without a download (default 100)",
+    )
     join.add_argument("--insecure-http", action="store_true", help="allow plain HTTP to a machine other than this one")
     join.add_argument("--again", action="store_true", help="although it joined before; what runs goes on")
 
@@ -115,6 +121,7 @@ def _join(options: argparse.Namespace) -> int:
         options.url,
         token,
         port_offset=options.port_offset,
+        max_deployments=options.max_deployments,
         insecure_http=options.insecure_http,
         again=options.again,
     )

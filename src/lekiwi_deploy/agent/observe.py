@@ -52,7 +52,7 @@ def keeping(
 ) -> Retention:
     """What need not stay on the disk. `most`: how many to retain, if not as many as the server said."""
     ledger = robot.ledger
-    keep = ledger.desired.max_deployments if ledger.desired is not None else 100
+    keep = robot.config.max_deployments or (ledger.desired.max_deployments if ledger.desired is not None else 100)
     staged = {id_: slot.staged for id_, slot in ledger.slots.items() if slot.staged or id_ in robot.slots.present}
     needed = named(ledger) | robot.services.in_use()
     if current is not None:

@@ -272,3 +272,21 @@ def test_what_was_not_built_for_this_machine_is_told(server: AgentServer, robot:
     server.until(lambda: server.requests, "it asks for it")
     server.until(lambda: server.reports and server.reports[-1].waiting, "it says why not")
     assert robot.current() is None
+
+
+def test_a_robot_with_a_small_disk_keeps_fewer(server: AgentServer, robot: AgentRobot) -> None:
+    refused = robot.command("join", server.url, "--token", "any", "--again", "--max-deployments", "1")
+    assert (refused.returncode, "at least 2" in refused.stderr) == (2, True)
+    server.joins = 0
+    again = robot.command("join", server.url, "--token", server.join_token, "--again", "--max-deployments", "2")
+    assert again.returncode == 0, again.stderr
+    robot.start()
+    refs = []
+    for number in range(4):
+        refs.append(server.release({"data": str(number)}, []))
+        server.want(refs[-1], policy=TrialPolicy(trial_s=0.01))
+        server.healthy(refs[-1], good=True)
+    deployments = robot.root / "opt/lekiwi/deployments"
+    eventually(
+        "two are kept", lambda: sorted(path.name for path in deployments.iterdir()) == [ref.id for ref in refs[2:]]
+    )
