@@ -45,7 +45,7 @@ class LinkEndpoint:
             await send({"type": "websocket.close", "code": 4403, "reason": "the link is for robots, not for browsers"})
             return
         self._start()
-        link = RobotLink(self)
+        link = RobotLink(self.context, self.inbox, self.add)
         await send({"type": "websocket.accept"})
         self._open.add(link)
         try:

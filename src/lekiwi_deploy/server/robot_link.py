@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import Any, assert_never
 
 import msgspec
 
@@ -13,16 +13,15 @@ from lekiwi_deploy.errors import LekiwiError
 from lekiwi_deploy.fleet import link as decide
 from lekiwi_deploy.fleet import link_effects as do
 from lekiwi_deploy.server import tickets
+from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.desired import desired_of
+from lekiwi_deploy.server.inbox import Inbox
 from lekiwi_deploy.server.outbox import Outbox
 from lekiwi_deploy.server.store import sessions
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.sessions import DesiredRow, NewReport
 from lekiwi_deploy.wire.ids import ManifestDigest, ProjectName, RobotId, base62
 from lekiwi_deploy.wire.link import MAX_FRAME, FromRobot, Report, Stream, Ticket
-
-if TYPE_CHECKING:
-    from lekiwi_deploy.server.link import LinkEndpoint
 
 HELLO_S = 10.0
 """A socket that says no hello for so long is closed: an older one proves nothing any more."""
@@ -35,12 +34,11 @@ _DECODER = msgspec.json.Decoder(FromRobot)
 
 
 class RobotLink:
-    """A live socket and its session. `report`: the newest that was taken in over it; `welcomed`: it was the robot's at
-    some time."""
+    """A live socket and its session. What came over it goes to `inbox`; `welcomed_here` is called when it became its robot's.
+    `report`: the newest that was taken in over it; `welcomed`: it was the robot's at some time."""
 
-    def __init__(self, endpoint: LinkEndpoint) -> None:
-        context = endpoint.context
-        self._endpoint, self._context = endpoint, context
+    def __init__(self, context: Context, inbox: Inbox, welcomed_here: Callable[[RobotLink], None]) -> None:
+        self._context, self._inbox, self._welcomed_here = context, inbox, welcomed_here
         self.project = ProjectName("")
         self.report: Report | None = None
         self.welcomed = False
@@ -128,13 +126,13 @@ class RobotLink:
                     self.report = hello.report
                 case do.StoreReport(report):
                     before, self.report = self.report, report
-                    self._endpoint.inbox.report(self, report, material=_material(before) != _material(report))
+                    self._inbox.report(self, report, material=_material(before) != _material(report))
                 case do.StoreEvents(records):
                     await self._room.acquire()
-                    self._endpoint.inbox.events(self, records)
+                    self._inbox.events(self, records)
                 case do.StoreLogs(records, dropped):
                     await self._room.acquire()
-                    self._endpoint.inbox.lines(self, records, dropped)
+                    self._inbox.lines(self, records, dropped)
                 case do.IssueTicket(digest):
                     await self._issue(digest)
                 case _:
@@ -184,7 +182,7 @@ class RobotLink:
             return
         if self.live:
             self.welcomed = True
-            self._endpoint.add(self)
+            self._welcomed_here(self)
         for effect in later:
             self._put(effect)
 
