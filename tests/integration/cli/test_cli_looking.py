@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from cli_said import (
     KIWI,
@@ -105,7 +105,9 @@ def test_robots_list_filters_by_label(anna: Lekiwi, server: ScriptedServer) -> N
 
 def test_robots_add_prints_exactly_the_line_to_run(anna: Lekiwi, server: ScriptedServer) -> None:
     line = "lekiwi-agent join http://server --token lkd_enr_x"
-    join = RobotJoin(robot=RobotId("kiwi-1"), token="lkd_enr_x", expires_at=NOW + timedelta(minutes=15.5), command=line)
+    join = RobotJoin(
+        robot=RobotId("kiwi-1"), token="lkd_enr_x", expires_at=datetime.now(UTC) + timedelta(minutes=15.5), command=line
+    )
     server.on("POST", "/api/projects/kiwi/robots", Answer(join, 201))
     ran = anna("robots", "add", "kiwi-1", "--group", "production", "--tag", "site=lab")
     assert ran.out == line + "\n"
