@@ -94,7 +94,7 @@ def test_missing_names_each_object_once_by_digest_and_kind(folder: ObjectFolder)
 def test_an_object_of_the_wrong_size_is_missing(folder: ObjectFolder) -> None:
     folder.add(DIGEST, DATA)
     folder.commit()
-    folder.path_of(DIGEST).chmod(0o644)  # only root may write to a read-only file
+    Path(folder.path_of(DIGEST)).chmod(0o644)  # only root may write to a read-only file
     os.truncate(folder.path_of(DIGEST), 3)
     assert folder.missing([entry("a", DATA)])
     assert not folder.verify(DIGEST)
