@@ -93,7 +93,7 @@ async def _lay_out(robot: Robot, deployment: DeploymentId) -> None:
 
 def _activate(robot: Robot, deployment: DeploymentId) -> None:
     decided = machine.boottime()
-    if not robot.slots.check(deployment):
+    if not robot.slots.check(deployment, beside=robot.ledger.live):
         robot.history.note("trouble", f"the files of {deployment} are damaged and are fetched again", deployment)
         return
     plan = robot.plan_of(deployment)

@@ -22,8 +22,10 @@ from lekiwi_deploy.wire.encoding import encode
 from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest, ObjectDigest
 from lekiwi_deploy.wire.link import DeploymentRef
 from lekiwi_deploy.wire.manifest import FileEntry, Manifest
-from lekiwi_deploy.wire.platforms import Platform
+from lekiwi_deploy.wire.platforms import Platform, best_key
 
+DEPENDENCIES = "deps"
+"""Where in a slot the platform's dependencies lie; `PlatformTree.content` identifies them."""
 _REMEMBERED = 4
 """Manifests kept in memory: the live one, the fallback, the next."""
 
@@ -62,6 +64,7 @@ class Slots:
         self.objects = ObjectFolder(paths.objects)
         self._manifests: OrderedDict[DeploymentId, Manifest] = OrderedDict()
         self._lock = threading.Lock()  # of `_manifests`: downloads read them from their thread
+        self._whole: set[DeploymentId] = set()  # trees that were found whole since the agent started
         self.present: set[DeploymentId] = set()
         """Deployments whose manifest and objects are all here."""
         self.laid_out: set[DeploymentId] = set()
@@ -87,8 +90,10 @@ class Slots:
                 self.laid_out.add(metadata.id)
         return tuple(sorted(found, key=lambda metadata: (metadata.timestamp, metadata.id)))
 
-    def check(self, deployment: DeploymentId, *, hashes: bool = False) -> bool:
+    def check(self, deployment: DeploymentId, *, hashes: bool = False, beside: DeploymentId | None = None) -> bool:
         """Whether the slot is whole: sizes of the tree, if it is laid out, else of its objects; with `hashes` the content, too.
+        `beside`: what runs now. If that has the very same dependencies, as hard links to the very same files, and the whole tree was
+        looked at before, theirs are not looked at again: thousands of files, in every switch.
 
         What is damaged is dropped, so that it is fetched again: after this `present` and `laid_out` are right about this slot.
         """
@@ -96,10 +101,19 @@ class Slots:
             manifest = self.manifest(deployment)
             entries = entries_for(manifest, self._platform.key)
             if deployment in self.laid_out:
-                wrong = layout.verify_slot(self.folder(deployment), manifest, self._platform.key, hashes=hashes)
+                known = not hashes and deployment in self._whole and self._same_dependencies(deployment, beside)
+                self._whole.discard(deployment)
+                wrong = layout.verify_slot(
+                    self.folder(deployment),
+                    manifest,
+                    self._platform.key,
+                    hashes=hashes,
+                    without=DEPENDENCIES if known else None,
+                )
                 for entry in wrong if hashes else ():
                     self.objects.discard(entry.digest)
                 if not wrong:
+                    self._whole.add(deployment)
                     return True
                 self.laid_out.discard(deployment)
             missing = self.objects.missing(entry for entry in entries if entry.size)
@@ -112,6 +126,16 @@ class Slots:
         else:
             self.present.add(deployment)
         return False
+
+    def _same_dependencies(self, one: DeploymentId, other: DeploymentId | None) -> bool:
+        if other is None or other not in self._whole:
+            return False
+        contents = []
+        for deployment in (one, other):
+            platforms = self.manifest(deployment).platforms
+            key = best_key(platforms, self._platform)
+            contents.append(platforms[key].content if key is not None else None)
+        return contents[0] == contents[1]
 
     def manifest(self, deployment: DeploymentId) -> Manifest:
         """Raises `NotFound`, `BadInput`."""
@@ -155,6 +179,7 @@ class Slots:
 
     def lay_out(self, deployment: DeploymentId) -> None:
         """Make the tree of a present deployment. Raises `MissingObjects`, `CorruptObject`, `BadEntry`, too."""
+        self._whole.discard(deployment)
         folder = self.folder(deployment)
         extra = {name: (folder / name).read_bytes() for name in ("metadata.json", "manifest.json")}
         layout.lay_out(self.objects, self.manifest(deployment), self._platform.key, folder, extra=extra)
@@ -178,6 +203,7 @@ class Slots:
     def tear_down(self, deployment: DeploymentId) -> None:
         """Remove its tree; manifest and objects stay."""
         self.laid_out.discard(deployment)
+        self._whole.discard(deployment)
         folder = self.folder(deployment)
         extra = {name: (folder / name).read_bytes() for name in ("metadata.json", "manifest.json")}
         layout.lay_bare(self.objects, folder, extra=extra)
@@ -185,6 +211,7 @@ class Slots:
     def prune(self, deployment: DeploymentId) -> None:
         """Remove its slot. Its objects go with `collect`."""
         self.laid_out.discard(deployment)
+        self._whole.discard(deployment)
         self.present.discard(deployment)
         with self._lock:
             self._manifests.pop(deployment, None)

@@ -12,7 +12,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,14 +89,18 @@ def remove_leftovers(folder: Path) -> int:
 
 
 def verify_slot(
-    target: Path, manifest: Manifest, platform_key: str | None, *, hashes: bool = False
+    target: Path, manifest: Manifest, platform_key: str | None, *, hashes: bool = False, without: str | None = None
 ) -> tuple[FileEntry, ...]:
     """The entries that are not on disk as the manifest says: kind, size, target of links; with `hashes` also the content.
+    `without`: leave out what lies below this folder.
 
     Empty: the slot is whole. Files that the manifest does not know (byte code compiled on the robot) are no concern.
     """
     root = str(target)
-    suspects = entries_for(manifest, platform_key) if hashes else _unlike(root, entries_for(manifest, platform_key))
+    entries: Sequence[FileEntry] = entries_for(manifest, platform_key)
+    if without is not None:
+        entries = [entry for entry in entries if not entry.path.startswith(without + "/")]
+    suspects = entries if hashes else _unlike(root, entries)
     return tuple(entry for entry in suspects if not _is_right(root, entry, hashes))
 
 
