@@ -153,7 +153,7 @@ def pruned(ledger: Ledger, deployment: DeploymentId) -> Ledger:
 
 def _outcome(
     ledger: Ledger,
-    trial: Trial,
+    of: Trial | Attempt,
     result: Result,
     now: datetime,
     *,
@@ -162,18 +162,18 @@ def _outcome(
     why: str | None = None,
     log: tuple[str, ...] = (),
 ) -> Outcome:
-    record = ledger.slots[trial.deployment]
+    record = ledger.slots[of.deployment]
     return Outcome(
-        deployment=trial.deployment,
+        deployment=of.deployment,
         digest=record.ref.digest,
-        generation=trial.generation,
+        generation=of.generation,
         result=result,
         at=now,
         switch_ms=switch_ms,
         gap_ms=gap_ms,
         ready_ms=record.ready_ms,
         wire_bytes=record.wire_bytes,
-        restarted=trial.restarted,
+        restarted=of.restarted,
         why=why,
         log=log,
     )
@@ -188,24 +188,10 @@ def _told(
     switch_ms: float | None = None,
     gap_ms: float | None = None,
 ) -> Ledger:
-    record = ledger.slots[attempt.deployment]
-    return replace(
-        ledger,
-        outcome=Outcome(
-            deployment=attempt.deployment,
-            digest=record.ref.digest,
-            generation=attempt.generation,
-            result=result,
-            at=now,
-            switch_ms=switch_ms,
-            gap_ms=gap_ms,
-            ready_ms=record.ready_ms,
-            wire_bytes=record.wire_bytes,
-            restarted=attempt.restarted,
-            why=attempt.why,
-            log=attempt.log,
-        ),
+    outcome = _outcome(
+        ledger, attempt, result, now, switch_ms=switch_ms, gap_ms=gap_ms, why=attempt.why, log=attempt.log
     )
+    return replace(ledger, outcome=outcome)
 
 
 def fetch_failed(ledger: Ledger, deployment: DeploymentId, why: str, now: datetime) -> Ledger:
