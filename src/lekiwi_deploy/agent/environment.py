@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from lekiwi_deploy.agent.config import AgentConfig
 from lekiwi_deploy.agent.paths import Paths
-from lekiwi_deploy.agent.supervisors.supervisor import Launch
+from lekiwi_deploy.agent.supervisors.supervisor import Launch, instance_id
 from lekiwi_deploy.wire.link import DeploymentRef
 from lekiwi_deploy.wire.manifest import Manifest, Service
 
@@ -63,15 +62,22 @@ def launch(
     if port is not None:
         environment["PORT"] = str(port)
     return Launch(
-        name=service.name,
+        instance=instance_id(service.name, fingerprint),
+        service=service.name,
         run=service.run,
-        folder=Path(slot / service.folder),
+        folder=slot / service.folder,
+        slot=slot,
+        state=state,
         environment=environment,
         deployment=ref.id,
         fingerprint=fingerprint,
         log=paths.logs / f"{service.name}.log",
         family=f"{_STATE}={state}",
         grace_s=service.stop_grace_s,
+        port=port,
+        notify=service.notify,
+        watchdog_s=service.watchdog_s,
+        needs=service.needs,
     )
 
 

@@ -84,9 +84,19 @@ class Paths:
     def lock(self) -> Path:
         return self.run / "agent.lock"
 
+    @property
+    def locks(self) -> Path:
+        """One lock file for each exclusive hardware (docs/robot-contract.md)."""
+        return self.run / "locks"
+
+    @property
+    def boot(self) -> Path:
+        """What the machine starts at boot without the agent: forwarded ports, variables of services."""
+        return self.root / "etc/lekiwi/boot"
+
     def make(self) -> None:
         """Make every folder that the agent writes to."""
         for folder in (self.deployments, self.objects, self.spool, self.downloads, self.processes, self.bin):
             folder.mkdir(parents=True, exist_ok=True)
-        for folder in (self.state, self.logs, self.run):
+        for folder in (self.state, self.logs, self.run, self.locks):
             folder.mkdir(parents=True, exist_ok=True)

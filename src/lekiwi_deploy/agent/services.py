@@ -50,7 +50,7 @@ class Services:
             ProcessRecords(paths.processes),
             relaunch=self._relaunch,
             changed=self._changed,
-            note=lambda kind, text, seen: note(kind, text, seen.deployment, seen.name),
+            note=lambda kind, text, seen: note(kind, text, seen.deployment, seen.service),
             randomness=randomness,
         )
 
@@ -63,7 +63,7 @@ class Services:
         """Find what an earlier agent started."""
         await self._supervisor.adopt(family_prefix(self._paths))
         for seen in self._supervisor.seen().values():
-            self._tail.follow(seen.name, self._paths.logs / f"{seen.name}.log", seen.deployment)
+            self._tail.follow(seen.service, self._paths.logs / f"{seen.service}.log", seen.deployment)
 
     def use(self, plan: Plan | None) -> None:
         """What is live changed: watch those that stay with the checks of now."""
@@ -174,15 +174,17 @@ class Services:
         return (port is not None and port == wanted.port) or (exclusive is not None and exclusive == wanted.exclusive)
 
     def _prepare(self, launch: Launch, plan: Plan) -> None:
-        service = plan.services[launch.name]
-        self._holds[launch.name] = (service.port, service.exclusive)
-        port = plan.port(launch.name)
-        self._strangers[launch.name] = strangers(port) if port is not None else frozenset()
-        (self._paths.state / launch.name).mkdir(parents=True, exist_ok=True)
+        service = plan.services[launch.service]
+        self._holds[launch.service] = (service.port, service.exclusive)
+        port = plan.port(launch.service)
+        self._strangers[launch.service] = strangers(port) if port is not None else frozenset()
+        (self._paths.state / launch.service).mkdir(parents=True, exist_ok=True)
         try:
-            self._tail.follow(launch.name, launch.log, launch.deployment)
+            self._tail.follow(launch.service, launch.log, launch.deployment)
         except OSError as error:
-            self._note("log_lost", f"the output of {launch.name} is not read: {error.strerror}", None, launch.name)
+            self._note(
+                "log_lost", f"the output of {launch.service} is not read: {error.strerror}", None, launch.service
+            )
 
     def _relaunch(self, name: str) -> Launch | None:
         plan = self._replan()
@@ -208,13 +210,13 @@ class Services:
         self._nudge()
 
     def _watch(self, plan: Plan, seen: ProcessSeen) -> Watch:
-        launch = plan.launch(seen.name)
+        launch = plan.launch(seen.service)
         assert launch is not None
         return Watch(
             launch,
-            plan.checks(seen.name),
-            port=plan.port(seen.name),
-            strangers=self._strangers.get(seen.name, frozenset()),
+            plan.checks(seen.service),
+            port=plan.port(seen.service),
+            strangers=self._strangers.get(seen.service, frozenset()),
             offset=plan.config.port_offset,
             started=seen.started,
             changed=self._nudge,

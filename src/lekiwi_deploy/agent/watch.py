@@ -122,7 +122,7 @@ class Watch:
         """Why an answer on the service's own port is not the service's: only those listen there who did before it was started."""
         if port != self._port or not self._strangers or not listeners(port) <= self._strangers:
             return None
-        return f"port {port} is answered by another program, which had it before {self._launch.name} was started"
+        return f"port {port} is answered by another program, which had it before {self._launch.service} was started"
 
     def _where(self, named: int | None) -> int | None:
         return self._port if named is None else named + self._offset

@@ -60,7 +60,8 @@ class ServiceState(StrEnum):
 
 
 class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
-    """`deployment` is the slot that its process was started from. `detail`: why it is not ready, one line."""
+    """`deployment` is the slot that its process was started from. `detail`: why it is not ready, one line. `standby`: a second process
+    of it is loaded, of this deployment."""
 
     name: str
     state: ServiceState
@@ -69,6 +70,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
     since: datetime | None = None
     detail: str | None = None
+    standby: DeploymentId | None = None
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +81,24 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     healthy: bool
     good: bool
     since: datetime
+
+
+class SwitchKind(StrEnum):
+    """How one service was changed over."""
+
+    BLUE_GREEN = "blue_green"  # traffic moved to the new process, connections drained from the old
+    WARM = "warm"  # the new process was loaded and waited for the hardware
+    COLD = "cold"  # the old process stopped before the new one was started
+
+
+class ServiceSwitch(msgspec.Struct, frozen=True, kw_only=True):
+    """One service's part of a switch. `gap_ms`: from the last moment that the old one served (or used its hardware) to the first of the
+    new one; 0 for blue-green; None: there was no old one, or it is not known. `why`: why it was cold though warm was asked for."""
+
+    service: str
+    kind: SwitchKind
+    gap_ms: float | None = None
+    why: str | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +121,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     restarted: tuple[str, ...] = ()
     why: str | None = None
     log: tuple[str, ...] = ()
+    switches: tuple[ServiceSwitch, ...] = ()
 
 
 class Pin(msgspec.Struct, frozen=True, kw_only=True):

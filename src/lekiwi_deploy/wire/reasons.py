@@ -92,6 +92,72 @@ class ClonedKey(msgspec.Struct, frozen=True, tag="cloned_key", tag_field="reason
     since: datetime
 
 
+class Busy(msgspec.Struct, frozen=True, tag="busy", tag_field="reason"):
+    """Somebody on the robot, or its program, said "not now". `until` None: until its holder lets go or dies."""
+
+    owner: str
+    why: str
+    since: datetime
+    until: datetime | None
+    id: str = ""
+
+
+class LowDisk(msgspec.Struct, frozen=True, tag="low_disk", tag_field="reason"):
+    """Less free disk than the release asks for. Bytes."""
+
+    needed: int
+    free: int
+
+
+class LowMemory(msgspec.Struct, frozen=True, tag="low_memory", tag_field="reason"):
+    """Less available memory than the release asks for. Bytes."""
+
+    needed: int
+    free: int
+
+
+class LowBattery(msgspec.Struct, frozen=True, tag="low_battery", tag_field="reason"):
+    """Percent."""
+
+    needed: float
+    now: float
+
+
+class TooHot(msgspec.Struct, frozen=True, tag="too_hot", tag_field="reason"):
+    """Degrees Celsius."""
+
+    limit: float
+    now: float
+
+
+class PowerTrouble(msgspec.Struct, frozen=True, tag="power_trouble", tag_field="reason"):
+    """`what`: under-voltage, throttled, …"""
+
+    what: str
+
+
+class Overloaded(msgspec.Struct, frozen=True, tag="overloaded", tag_field="reason"):
+    """One-minute load average per processor."""
+
+    limit: float
+    now: float
+
+
+class ClockWrong(msgspec.Struct, frozen=True, tag="clock_wrong", tag_field="reason"):
+    """The robot's clock says `now`, which cannot be: `why`."""
+
+    now: datetime
+    why: str
+
+
+class Settling(msgspec.Struct, frozen=True, tag="settling", tag_field="reason"):
+    """It changed too often in a short time: no further automatic change of `deployment` before `until`, None: before a person acts."""
+
+    deployment: str
+    changes: int
+    until: datetime | None
+
+
 Reason = (
     Offline
     | NeverJoined
@@ -106,6 +172,15 @@ Reason = (
     | DiskFull
     | Retrying
     | ClonedKey
+    | Busy
+    | LowDisk
+    | LowMemory
+    | LowBattery
+    | TooHot
+    | PowerTrouble
+    | Overloaded
+    | ClockWrong
+    | Settling
 )
 
 
@@ -149,3 +224,22 @@ def sentence(reason: Reason) -> str:
             return f"{why}; next try {at:%H:%M:%S}"
         case ClonedKey():
             return "two machines use this robot's key: remove it and join it again"
+        case Busy(owner, why, _, until):
+            return f"{why or 'busy'}: held by {owner}" + (f" until {until:%H:%M:%S}" if until is not None else "")
+        case LowDisk(needed, free):
+            return f"disk nearly full: {_size(free)} free, {_size(needed)} asked for"
+        case LowMemory(needed, free):
+            return f"memory short: {_size(free)} available, {_size(needed)} asked for"
+        case LowBattery(needed, now):
+            return f"battery at {now:.0f} %, {needed:.0f} % asked for"
+        case TooHot(limit, now):
+            return f"too hot: {now:.0f} °C, at most {limit:.0f} °C asked for"
+        case PowerTrouble(what):
+            return f"power supply: {what}"
+        case Overloaded(limit, now):
+            return f"load {now:.1f} per processor, at most {limit:.1f} asked for"
+        case ClockWrong(now, why):
+            return f"the clock says {now:%Y-%m-%d %H:%M}: {why}"
+        case Settling(deployment, changes, until):
+            when = f"; next try {until:%H:%M:%S}" if until is not None else "; deploy or roll back by hand"
+            return f"{deployment} was changed to and from {changes} times{when}"

@@ -17,7 +17,7 @@ from lekiwi_deploy.agent.failpoints import fp
 from lekiwi_deploy.agent.supervisors import families
 from lekiwi_deploy.agent.supervisors.records import ProcessRecord, ProcessRecords, open_same, start_ticks
 from lekiwi_deploy.agent.supervisors.spawn import bury, gone, signal_group, spawn
-from lekiwi_deploy.agent.supervisors.supervisor import Launch, ProcessSeen, ProcessState
+from lekiwi_deploy.agent.supervisors.supervisor import Launch, ProcessSeen, ProcessState, instance_id
 from lekiwi_deploy.robot.backoff import restart_delay
 
 _STEADY_S = 30.0
@@ -75,7 +75,8 @@ class ProcessSupervisor:
                 self._records.remove(record.service)
                 continue
             seen = ProcessSeen(
-                name=record.service,
+                instance=instance_id(record.service, record.fingerprint),
+                service=record.service,
                 state=ProcessState.RUNNING,
                 deployment=record.deployment,
                 fingerprint=record.fingerprint,
@@ -92,7 +93,7 @@ class ProcessSupervisor:
 
     def start(self, launch: Launch) -> None:
         """Start a service that is stopped."""
-        assert launch.name not in self._services, launch.name
+        assert launch.service not in self._services, launch.service
         self._start(launch, exits=0, streak=0)
 
     async def stop(self, name: str, grace_s: float | None = None) -> None:
@@ -151,7 +152,8 @@ class ProcessSupervisor:
 
     def _start(self, launch: Launch, *, exits: int, streak: int) -> None:
         seen = ProcessSeen(
-            name=launch.name,
+            instance=launch.instance,
+            service=launch.service,
             state=ProcessState.RUNNING,
             deployment=launch.deployment,
             fingerprint=launch.fingerprint,
@@ -161,7 +163,7 @@ class ProcessSupervisor:
             exits=exits,
         )
         service = _Service(seen, launch.family, launch.grace_s, streak=streak)
-        self._services[launch.name] = service
+        self._services[launch.service] = service
         try:
             pid, service.pidfd = self._spawn(launch)
         except (OSError, ValueError) as error:
@@ -172,7 +174,7 @@ class ProcessSupervisor:
         service.seen = replace(seen, pid=pid)
         self._write(service)
         self._watch(service)
-        self._changed(launch.name)
+        self._changed(launch.service)
 
     def _spawn(self, launch: Launch) -> tuple[int, int]:
         try:
@@ -181,8 +183,8 @@ class ProcessSupervisor:
             output = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
             self._note(
                 "log_lost",
-                f"the output of {launch.name} cannot be kept: {error.strerror}",
-                self._services[launch.name].seen,
+                f"the output of {launch.service} cannot be kept: {error.strerror}",
+                self._services[launch.service].seen,
             )
         try:
             return spawn(launch.run, folder=launch.folder, environment=launch.environment, output=output)
@@ -193,7 +195,7 @@ class ProcessSupervisor:
         seen = service.seen
         assert seen.pid is not None
         record = ProcessRecord(
-            service=seen.name,
+            service=seen.service,
             pid=seen.pid,
             ticks=start_ticks(seen.pid) or 0,
             boot=machine.boot_id(),
@@ -208,7 +210,9 @@ class ProcessSupervisor:
         try:
             self._records.write(record)
         except OSError as error:
-            self._note("not_recorded", f"{seen.name} would not be found by a new agent: {error.strerror}", service.seen)
+            self._note(
+                "not_recorded", f"{seen.service} would not be found by a new agent: {error.strerror}", service.seen
+            )
 
     def _watch(self, service: _Service) -> None:
         asyncio.get_running_loop().add_reader(service.pidfd, self._on_end, service)
@@ -239,10 +243,10 @@ class ProcessSupervisor:
             since=machine.utc_now(),
         )
         service.ended.set()
-        self._records.remove(service.seen.name)
-        self._note("exited", f"{service.seen.name} {how}; starts again in {delay:.1f} s", service.seen)
+        self._records.remove(service.seen.service)
+        self._note("exited", f"{service.seen.service} {how}; starts again in {delay:.1f} s", service.seen)
         service.retry = asyncio.get_running_loop().call_later(delay, self._retry, service)
-        self._changed(service.seen.name)
+        self._changed(service.seen.service)
 
     def _retry(self, service: _Service) -> None:
         service.retry = None
@@ -252,7 +256,7 @@ class ProcessSupervisor:
 
     async def _again(self, service: _Service) -> None:
         await self._finish_off(service)
-        name = service.seen.name
+        name = service.seen.service
         if service.stopping or self._services.get(name) is not service:
             return
         launch = self._relaunch(name)

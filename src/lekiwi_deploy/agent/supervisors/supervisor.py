@@ -1,4 +1,8 @@
-"""What the agent asks of whatever runs its services: plain processes here, systemd units elsewhere."""
+"""What the agent asks of whatever runs its services: plain processes (`process.py`) or systemd units (`systemd/`).
+
+A service may have several processes at once (the one that serves, one that is warm, one that drains): each is an *instance*, named
+`<service>-<first 8 of its fingerprint>`.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import NewType, Protocol
 
 from lekiwi_deploy.wire.ids import DeploymentId
+from lekiwi_deploy.wire.manifest import Needs
+
+InstanceId = NewType("InstanceId", str)
+
+
+_NOTHING_MORE = Needs()
+
+
+def instance_id(service: str, fingerprint: str) -> InstanceId:
+    """The one of this service with this fingerprint."""
+    return InstanceId(f"{service}-{fingerprint[:8]}")
 
 
 class ProcessState(StrEnum):
-    """Of one service, without its health."""
+    """Of one instance, without its health."""
 
     RUNNING = "running"
     BACKING_OFF = "backing_off"  # exited; will be started again
@@ -22,26 +37,49 @@ class ProcessState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How to start a service. `folder`: its working directory; `log`: file that its output is appended to; `family`: a
-    variable assignment in `environment` that marks every process it starts; `grace_s`: between SIGTERM and SIGKILL."""
+    """How to start an instance. `folder`: its working directory; `slot`: the deployment's folder, read-only for it; `state`: its writable
+    folder; `log`: file that its output is appended to (where there is no journald); `family`: a variable assignment in `environment` that
+    marks every process it starts; `grace_s`: between SIGTERM and SIGKILL; `port`: the port it listens on ($PORT); `lock`: the lock file
+    of its exclusive hardware; `notify`: it says READY=1; `watchdog_s`: and WATCHDOG=1 as often."""
 
-    name: str
+    instance: InstanceId
+    service: str
     run: tuple[str, ...]
     folder: Path
+    slot: Path
+    state: Path
     environment: Mapping[str, str] = field(repr=False)
     deployment: DeploymentId
     fingerprint: str
     log: Path
     family: str
     grace_s: float
+    port: int | None = None
+    lock: Path | None = None
+    notify: bool = False
+    watchdog_s: float | None = None
+    needs: Needs = field(default=_NOTHING_MORE)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the program said of itself by sd_notify. `ready`: READY=1. The last lines of STATUS= of the robot contract, with the
+    CLOCK_MONOTONIC seconds that they carry (or of their arrival): `waiting_for` hardware, loaded; `owns_since`; `released_at`."""
+
+    ready: bool = False
+    status: str | None = None
+    waiting_for: str | None = None
+    owns_since: float | None = None
+    released_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSeen:
-    """A service that runs or is to be started again. `started`: CLOCK_BOOTTIME seconds of its newest process; `exits` since it was
-    first started with this fingerprint; `exit`: how its last process ended."""
+    """An instance that runs or is to be started again. `started`: CLOCK_BOOTTIME seconds of its newest process; `exits` since it was
+    first started; `exit`: how its last process ended, `ended` when (CLOCK_BOOTTIME). `paused`: it is there but gets no processor."""
 
-    name: str
+    instance: InstanceId
+    service: str
     state: ProcessState
     deployment: DeploymentId
     fingerprint: str
@@ -50,20 +88,60 @@ class ProcessSeen:
     since: datetime
     exits: int = 0
     exit: str | None = None
+    ended: float | None = None
+    port: int | None = None
+    paused: bool = False
+    told: Told = Told()
 
 
 class Supervisor(Protocol):
-    """Runs services. It tells of every change of `seen` by calling what it was made with."""
+    """Runs instances, and starts one again with a growing delay when it exits, unless `hold_down` was said of it. It tells of every
+    change of `seen` by calling what it was made with, with the instance's id."""
 
-    def seen(self) -> Mapping[str, ProcessSeen]:
-        """Every service that is not stopped, by name."""
+    def seen(self) -> Mapping[InstanceId, ProcessSeen]:
+        """Every instance that is not stopped."""
+        ...
+
+    async def adopt(self) -> None:
+        """Find what an earlier agent, or the boot, started. Whoever is found and not known by its record is ended."""
         ...
 
     def start(self, launch: Launch) -> None:
-        """Start a service that is stopped. That it cannot be started shows as an exit."""
+        """Start an instance that is stopped. That it cannot be started shows as an exit."""
         ...
 
-    async def stop(self, name: str, grace_s: float | None = None) -> None:
-        """Stop a service and everything that it started; returns when all of it is gone. Stopped already: nothing. `grace_s`: if not
+    async def stop(self, instance: InstanceId, grace_s: float | None = None) -> None:
+        """Stop an instance and everything that it started; returns when all of it is gone. Stopped already: nothing. `grace_s`: if not
         as long as it was started with."""
+        ...
+
+    def hold_down(self, instance: InstanceId) -> None:
+        """When it exits, it is not started again (somebody else has taken its hardware); it is gone from `seen` when it exited."""
+        ...
+
+    def pause(self, instance: InstanceId) -> None:
+        """Give all its processes no processor until `resume`. An instance with a watchdog is never paused by the caller."""
+        ...
+
+    def resume(self, instance: InstanceId) -> None:
+        """Let it go on."""
+        ...
+
+    async def run(
+        self, launch: Launch, command: tuple[str, ...], timeout_s: float
+    ) -> tuple[str | None, tuple[str, ...]]:
+        """Run a command to its end as the instance would be: folder, variables, user, sandbox. What was wrong in one line (None: it
+        exited with 0), and its last output lines. Used for hooks and command checks."""
+        ...
+
+    async def keep_for_boot(self, launches: tuple[Launch, ...]) -> None:
+        """Make exactly these what the machine starts at boot, without the agent; durable on return. Plain processes: nothing."""
+        ...
+
+    async def stop_all(self) -> None:
+        """Stop every instance, all at once."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the instances without touching them."""
         ...

@@ -1,0 +1,1 @@
+"""Bringing connections to the process that serves."""
