@@ -28,6 +28,7 @@ from lekiwi_deploy.wire.reasons import (
     Quarantined,
     Reason,
     Retrying,
+    Silent,
     Starting,
 )
 
@@ -36,6 +37,9 @@ GRACE = timedelta(seconds=20)
 
 PATIENCE = timedelta(seconds=60)
 """How long a robot that cannot fetch a release is waited for, counted from when it was asked."""
+
+SILENCE = timedelta(minutes=10)
+"""A robot reports every five minutes at least. One that is linked and said nothing for so long is not waited for: it hangs."""
 
 RECENT = timedelta(minutes=15)
 """A robot that reported so short a time before the server went away is taken to have been connected then."""
@@ -252,6 +256,9 @@ def _settled(target: Target, robot: Seen, report: Report) -> Standing | None:
 
 def _under_way(robot: Seen, observed: Report | None, now: datetime) -> Standing:
     """An answer is expected: say what it is doing, in its own words where it gave any."""
+    heard = max(at for at in (robot.assigned_at or now, robot.last_seen_at) if at is not None)
+    if now - heard > SILENCE:
+        return Standing(RobotStatus.PENDING, (Silent(heard),), robot.outcome)
     if observed is None:
         return Standing(RobotStatus.ASSIGNED, (Asked(robot.assigned_at or now),), robot.outcome, reachable=True)
     status = _UNDER_WAY.get(observed.phase, RobotStatus.ASSIGNED)

@@ -59,6 +59,12 @@ class Asked(msgspec.Struct, frozen=True, tag="asked", tag_field="reason"):
     at: datetime
 
 
+class Silent(msgspec.Struct, frozen=True, tag="silent", tag_field="reason"):
+    """The robot is linked and has said nothing since; its agent seems to hang."""
+
+    since: datetime
+
+
 class Fetching(msgspec.Struct, frozen=True, tag="fetching", tag_field="reason"):
     """Content is on its way. Bytes as sent over the wire; `total` None while unknown."""
 
@@ -167,6 +173,7 @@ Reason = (
     | Frozen
     | Halted
     | Asked
+    | Silent
     | Fetching
     | Starting
     | DiskFull
@@ -214,6 +221,8 @@ def sentence(reason: Reason) -> str:
             return f"halted: it failed on {failed} robot{'s' if failed != 1 else ''} and was good on none"
         case Asked(at):
             return f"asked at {at:%H:%M:%S}, no answer yet"
+        case Silent(since):
+            return f"linked, but silent since {since:%H:%M:%S}: its agent seems to hang"
         case Fetching(done, total):
             return f"fetching {_size(done)}" + (f" of {_size(total)}" if total is not None else "")
         case Starting(services):

@@ -25,6 +25,7 @@ from lekiwi_deploy.wire.reasons import (
     Pinned,
     Quarantined,
     Retrying,
+    Silent,
     Starting,
 )
 
@@ -259,3 +260,13 @@ def test_a_deployment_is_shown_by_its_build_and_then_by_its_newest_rollout(
 ) -> None:
     status = RolloutStatus(rollout) if rollout else None
     assert shown_status(DeploymentStatus(build), status, active=active) == shown
+
+
+def test_a_linked_robot_that_says_nothing_for_long_holds_up_no_verdict_and_counts_again_once_it_speaks() -> None:
+    asked = NOW - timedelta(minutes=11)
+    mute = fresh(assigned=5, generation=5, assigned_at=asked, status=RobotStatus.ASSIGNED, last_seen_at=asked)
+    decided = plan(TARGET, [mute], NOW)
+    assert decided.standings[mute.id] == Standing(RobotStatus.PENDING, (Silent(asked),))
+    assert decided.verdict.status is RolloutStatus.DONE
+    spoke = replace(mute, last_seen_at=NOW - timedelta(minutes=4))
+    assert plan(TARGET, [spoke], NOW).verdict.status is RolloutStatus.ROLLING
