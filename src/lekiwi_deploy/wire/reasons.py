@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -99,7 +99,8 @@ class ClonedKey(msgspec.Struct, frozen=True, tag="cloned_key", tag_field="reason
 
 
 class Busy(msgspec.Struct, frozen=True, tag="busy", tag_field="reason"):
-    """Somebody on the robot, or its program, said "not now". `until` None: until its holder lets go or dies."""
+    """Somebody on the robot, or its program, said "not now". `until` None: until its holder lets go or dies. `id`: of the lease, `h3`;
+    `p1234` for the process that holds the lock of /run/lekiwi/busy."""
 
     owner: str
     why: str
@@ -127,6 +128,7 @@ class LowBattery(msgspec.Struct, frozen=True, tag="low_battery", tag_field="reas
 
     needed: float
     now: float
+    charging: bool = False
 
 
 class TooHot(msgspec.Struct, frozen=True, tag="too_hot", tag_field="reason"):
@@ -164,6 +166,14 @@ class Settling(msgspec.Struct, frozen=True, tag="settling", tag_field="reason"):
     until: datetime | None
 
 
+class Overdue(msgspec.Struct, frozen=True, tag="overdue", tag_field="reason"):
+    """The robot holds a deployment off since `since`, and that is longer than its environment's `defer_limit` of `limit_s` seconds: a
+    person should look. Told by the server, after the reasons themselves."""
+
+    since: datetime
+    limit_s: float
+
+
 Reason = (
     Offline
     | NeverJoined
@@ -188,7 +198,11 @@ Reason = (
     | Overloaded
     | ClockWrong
     | Settling
+    | Overdue
 )
+
+HOLDING_OFF = (Busy, LowDisk, LowMemory, LowBattery, TooHot, PowerTrouble, Overloaded, ClockWrong)
+"""What a robot itself holds a switch off for: somebody's "not now" and unmet conditions. `--force` goes over them."""
 
 
 def _size(count: int) -> str:
@@ -252,3 +266,83 @@ def sentence(reason: Reason) -> str:
         case Settling(deployment, changes, until):
             when = f"; next try {until:%H:%M:%S}" if until is not None else "; deploy or roll back by hand"
             return f"{deployment} was changed to and from {changes} times{when}"
+        case Overdue(since, limit_s):
+            return f"overdue since {since + timedelta(seconds=limit_s):%d %b %H:%M}: held off for longer than {_span(limit_s)}"
+
+
+def key(reason: Reason) -> str:
+    """What stays the same while a reason lasts, though its figures change: `busy h3`, `low_disk`."""
+    tag = str(reason.__struct_config__.tag)
+    return f"{tag} {reason.id}" if isinstance(reason, Busy) and reason.id else tag
+
+
+_FORCE = "; or deploy with --force"
+
+
+def remedy(reason: Reason, robot: str = "NAME") -> str:
+    """What would clear it, one line; commands in it can be pasted. `robot`: the name of the robot that waits."""
+    match reason:
+        case Offline():
+            return f"switch {robot} on, or bring its network back; on the robot, lekiwi-agent status says what its link does"
+        case NeverJoined():
+            return f"run the line that lekiwi robots rejoin {robot} prints, on the robot"
+        case Pinned():
+            return f"lekiwi robots resume {robot}, or a deployment made after the pin"
+        case Quarantined(deployment, _):
+            return f"deploy a corrected version; or try {deployment} again: lekiwi rollback --robot {robot} --to={deployment} --force"
+        case NotBuiltFor(platform):
+            return f"deploy again: builds made from now on include {platform}"
+        case Frozen(environment, _, _, _):
+            return f"lekiwi unfreeze -e {environment}"
+        case Halted():
+            return "deploy a corrected version"
+        case Asked():
+            return f"wait for its answer; if none comes, lekiwi-agent status on {robot} says why"
+        case Silent():
+            return f"restart the agent on {robot}: systemctl restart lekiwi-agent"
+        case Fetching():
+            return "wait until it is here"
+        case Starting(services):
+            return (
+                f"wait until they pass their checks; lekiwi logs --robot={robot} shows what {', '.join(services)} wrote"
+            )
+        case DiskFull(needed, free):
+            return f"free {_size(max(0, needed - free))} on {robot}; it tries again by itself"
+        case Retrying(_, at):
+            return f"wait until {at:%H:%M:%S}: it tries again by itself"
+        case ClonedKey():
+            return f"lekiwi robots rm {robot}, add it again, and join one machine with each name"
+        case Busy(until=until, id=id):
+            wait = f", or wait until {until:%H:%M:%S}" if until is not None else ""
+            if id.startswith("p"):
+                return f"end process {id[1:]} on {robot}{wait}{_FORCE}"
+            return f"lekiwi-agent release {id or '--all'} on {robot}{wait}{_FORCE}"
+        case LowDisk(needed, free):
+            return f"free {_size(max(0, needed - free))} on {robot}{_FORCE}"
+        case LowMemory(needed, free):
+            return f"end programs on {robot} that use {_size(max(0, needed - free))} of memory{_FORCE}"
+        case LowBattery(needed, _, charging):
+            return (
+                f"wait until it is charged to {needed:.0f} %" if charging else f"put {robot} on its charger"
+            ) + _FORCE
+        case TooHot(limit, _):
+            return f"let {robot} cool down to {limit:.0f} °C{_FORCE}"
+        case PowerTrouble():
+            return f"give {robot} a stronger power supply or cable, or take load off it{_FORCE}"
+        case Overloaded(limit, _):
+            return f"wait until its load per processor is {limit:.1f} or less{_FORCE}"
+        case ClockWrong():
+            return f"set the clock of {robot} (timedatectl says whether it is synchronised){_FORCE}"
+        case Settling(_, _, until):
+            if until is None:
+                return "deploy a corrected version, or roll back by hand"
+            return f"wait until {until:%H:%M:%S}; or deploy a corrected version, or roll back by hand"
+        case Overdue():
+            return "clear what it waits for; or deploy with --force; or raise defer_limit of its environment"
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{seconds:g}s"
