@@ -115,7 +115,8 @@ class FreezeRequest(msgspec.Struct, frozen=True):
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """`configured` false: nobody wrote a policy, so the defaults hold. Counts are of robots now. `live`: the deployment that is live in it."""
+    """`configured` false: nobody wrote a policy, so the defaults hold. Counts are of robots now. `live`: the deployment that is live in it.
+    `defer_limit_s`: the longest that its robots may put a deployment off before people are told."""
 
     name: EnvironmentName
     project: ProjectName
@@ -129,6 +130,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     robots: int
     online: int
     healthy: int
+    defer_limit_s: float = 4 * 3600.0
     schema: str = "lekiwi.environment/1"
 
 
@@ -362,12 +364,14 @@ class NewRobot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RobotJoin(msgspec.Struct, frozen=True, kw_only=True):
-    """A join token for a robot: single use, until `expires_at`. `command`: the line to run on the robot."""
+    """A join token for a robot: single use, until `expires_at`. `command`: the line to run on a robot that has the agent; `url`:
+    where the robot is to find the server."""
 
     robot: RobotId
     token: str
     expires_at: datetime
     command: str
+    url: str = ""
     schema: str = "lekiwi.robot-join/1"
 
 
@@ -428,6 +432,26 @@ class Joined(msgspec.Struct, frozen=True, kw_only=True):
     environment: EnvironmentName
     server: str
     schema: str = "lekiwi.joined/1"
+
+
+class AgentRelease(msgspec.Struct, frozen=True, kw_only=True):
+    """The agent that this server gives to robots. `release`: `0.1.0-ab12cd34`, the folder's name below /opt/lekiwi/agent; `lock`:
+    SHA-256 of the list of every file that a bundle of this release may hold, on any platform, which a join line pins."""
+
+    release: str
+    version: str
+    lock: str
+    schema: str = "lekiwi.agent-release/1"
+
+
+class AgentBundle(msgspec.Struct, frozen=True, kw_only=True):
+    """The archive that installs a release on robots of a platform. `digest`: SHA-256 of its bytes; `size` in bytes."""
+
+    release: str
+    platform: str
+    digest: str
+    size: int
+    schema: str = "lekiwi.agent-bundle/1"
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
