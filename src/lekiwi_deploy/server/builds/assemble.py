@@ -69,5 +69,6 @@ async def assemble(job: Job, trees: dict[str, PlatformBuild]) -> Assembled:
         services=await asyncio.to_thread(services_of, specs, entries),
         python_path=tuple(folders),
         bin_path=tuple(bins),
+        conditions=job.spec.conditions,
     )
     return Assembled(manifest, TreeObjects(tree, entries, "code"), paths)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import re
+from collections.abc import Mapping
 
 from lekiwi_deploy.errors import BadInput
+from lekiwi_deploy.server.builds.form_tables import Key, Table
+from lekiwi_deploy.server.builds.forms import Choice, Form, Null, Schema, Span, Text, Truth, named
 from lekiwi_deploy.server.builds.spec import EnvironmentSpec, Json
 from lekiwi_deploy.server.builds.strict_yaml import Value, unknown
-from lekiwi_deploy.wire.ids import checked_name
 
-KEYS = ("branch", "auto_deploy", "health_checks", "rollback_on_error", "deployment_window")
 HEALTH_CHECKS = ("strict", "normal", "minimal")
 ROLLBACK_SCOPES = ("robot", "wave", "fleet")
 NOT_YET = frozenset(
@@ -22,8 +22,90 @@ NOT_YET = frozenset(
 )  # fmt: skip
 """Policies that the product will have; refused rather than ignored, so that nobody relies on one that does not work."""
 
-_BAD_BRANCH = re.compile(r"[\x00-\x20~^:?*\[\\\x7f]|\.\.|@\{|//|^[-/.]|[/.]$|\.lock$")
 MAX_BRANCH = 100
+
+
+class _Rollback:
+    """Whether, and how far, robots go back by themselves."""
+
+    def read(self, value: Value) -> bool | str:
+        try:
+            return value.truth()
+        except BadInput:
+            if value.is_list or value.is_mapping or value.is_null:
+                raise
+        if value.scalar in ROLLBACK_SCOPES:
+            return value.scalar
+        raise value.wrong(f"must be true, false, {', '.join(ROLLBACK_SCOPES)}, not {str(value.node.value)[:60]!r}")
+
+    def schema(self) -> Schema:
+        return {"enum": [True, False, *ROLLBACK_SCOPES]}
+
+    def words(self) -> str:
+        return f"`true`, {Choice(('false', *ROLLBACK_SCOPES)).words()}"
+
+    def shown(self, read: object) -> str:
+        return str(read).lower()
+
+
+_BRANCH_TEXT: Form[str | None] = Text(
+    "name of a branch",
+    pattern=rf"(?!refs/)[^\0]{{1,{MAX_BRANCH}}}",
+    wrong="cannot be a branch's name",
+    never=r"[\u0000-\u0020~^:?*\[\\\u007f]|\.\.|@\{|//|^[-/.]|[/.]$|\.lock$",
+    forbidden="cannot be a branch's name",
+)
+
+BRANCH = Key(
+    "branch",
+    _BRANCH_TEXT,
+    "The branch that is deployed to it.",
+    None,
+    "`main` and `master` for `production`, else the branch of its name",
+)
+AUTO_DEPLOY = Key(
+    "auto_deploy",
+    Truth(),
+    "`false`: a push is built and waits; `lekiwi deploy --ref BRANCH -e ENVIRONMENT` lets it go.",
+    True,
+)
+HEALTH = Key(
+    "health_checks",
+    Choice(HEALTH_CHECKS),
+    "How a new version is judged after it was healthy once. `minimal`: its processes live, for 10 s; `normal`: their checks pass, for 60 s; "
+    "`strict`: the checks of every service pass, for 5 min.",
+    "minimal",
+)
+ROLLBACK: Key[bool | str] = Key(
+    "rollback_on_error", _Rollback(), "Whether robots go back by themselves when a version fails on them.", True
+)
+DEFER_LIMIT = Key(
+    "defer_limit",
+    Span(60, 30 * 86_400),
+    "The longest that robots may put a deployment off (busy, a condition that does not hold) before people are told.",
+    4 * 3600.0,
+)
+WINDOW = Key(
+    "deployment_window",
+    Null("deployment windows are not supported yet: write null, or leave it out"),
+    "Not supported yet: only `null`.",
+    None,
+    "`null`",
+)
+
+
+def _build(value: Value, given: Mapping[str, Value], name: str = "") -> EnvironmentSpec:
+    policy: dict[str, Json] = {}
+    for key in (AUTO_DEPLOY, HEALTH, ROLLBACK, WINDOW):
+        if key.name in given:
+            policy[key.name] = key.read(given)
+    if DEFER_LIMIT.name in given:
+        policy["defer_limit_s"] = DEFER_LIMIT.read(given)
+    return EnvironmentSpec(name=name, branch=BRANCH.read(given), policy=policy)
+
+
+ENVIRONMENT = Table("environment", (BRANCH, AUTO_DEPLOY, HEALTH, ROLLBACK, DEFER_LIMIT, WINDOW), _build)
+KEYS = ENVIRONMENT.names
 
 
 def read_environment(name: str, value: Value, top_level: tuple[str, ...]) -> EnvironmentSpec:
@@ -36,46 +118,8 @@ def read_environment(name: str, value: Value, top_level: tuple[str, ...]) -> Env
         raise unknown(value, name, top_level)
     if any(key not in KEYS and key not in NOT_YET for key in keys) and not any(key in KEYS for key in keys):
         raise unknown(value, name, top_level)
-    try:
-        checked_name("an environment", name)
-    except BadInput as error:
-        raise value.wrong(error.message) from error
-    policy: dict[str, Json] = {}
-    branch: str | None = None
+    named("an environment", value, name)
     for key, given in keys.items():
-        match key:
-            case "branch":
-                branch = _branch(given)
-            case "auto_deploy":
-                policy[key] = given.truth()
-            case "health_checks":
-                policy[key] = given.choice(HEALTH_CHECKS)
-            case "rollback_on_error":
-                policy[key] = _rollback(given)
-            case "deployment_window":
-                if not given.is_null:
-                    raise given.wrong("deployment windows are not supported yet: write null, or leave it out")
-                policy[key] = None
-            case _ if key in NOT_YET:
-                raise given.wrong("is not supported yet: leave it out")
-            case _:
-                raise unknown(given, key, KEYS)
-    return EnvironmentSpec(name=name, branch=branch, policy=policy)
-
-
-def _branch(value: Value) -> str:
-    branch = value.text()
-    if _BAD_BRANCH.search(branch) or len(branch) > MAX_BRANCH or branch.startswith("refs/"):
-        raise value.wrong(f"{branch[:60]!r} cannot be a branch's name")
-    return branch
-
-
-def _rollback(value: Value) -> bool | str:
-    try:
-        return value.truth()
-    except BadInput:
-        if value.is_list or value.is_mapping or value.is_null:
-            raise
-    if str(value.node.value) in ROLLBACK_SCOPES:
-        return str(value.node.value)
-    raise value.wrong(f"must be true, false, {', '.join(ROLLBACK_SCOPES)}, not {str(value.node.value)[:60]!r}")
+        if key in NOT_YET:
+            raise given.wrong("is not supported yet: leave it out")
+    return _build(value, ENVIRONMENT.given(value), name)

@@ -2,21 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from lekiwi_deploy.server.builds.conditions_file import CONDITIONS
+from lekiwi_deploy.server.builds.form_tables import Key, Table
+from lekiwi_deploy.server.builds.forms import Command, Span
 from lekiwi_deploy.server.builds.policy_file import read_environment
-from lekiwi_deploy.server.builds.service_file import read_services
-from lekiwi_deploy.server.builds.spec import CommandSpec, EnvironmentSpec, ProjectSpec, shell
+from lekiwi_deploy.server.builds.service_file import Services
+from lekiwi_deploy.server.builds.spec import CommandSpec, EnvironmentSpec, ProjectSpec
 from lekiwi_deploy.server.builds.strict_yaml import Value, read_document
+from lekiwi_deploy.wire.manifest import Conditions
 
 FILE = "lekiwi.yaml"
-KEYS = ("build", "test", "services")
-DEFAULT_TIMEOUT_S = 600.0
-MAX_TIMEOUT_S = 6 * 3600.0
+
+_TIMEOUT = Key("timeout", Span(1, 6 * 3600.0), "How long it may take.", 600.0)
+
+
+def _command(doc: str, example: str) -> Table[CommandSpec | None]:
+    run = Key("run", Command(), doc)
+
+    def build(value: Value, given: Mapping[str, Value]) -> CommandSpec:
+        shown = " ".join(given["run"].texts()) if given["run"].is_list else " ".join(given["run"].text().split())
+        return CommandSpec(run=run.read(given), shown=shown, timeout_s=_TIMEOUT.read(given))
+
+    return Table("`{run: …, timeout: …}`", (run, _TIMEOUT), build, f'{{run: "{example}"}}')
+
+
+BUILD = Key(
+    "build",
+    _command("What is run.", "uv sync --frozen"),
+    "Runs in the project's folder, with network; what it makes belongs to the release.",
+    None,
+    "what was detected",
+)
+TEST = Key(
+    "test",
+    _command("What is run.", "pytest -q"),
+    "Runs without network once the release is taken; a failure rejects the push.",
+    None,
+    "no tests",
+)
+SERVICES = Key("services", Services(), "The programs that run on every robot.", (), "what was detected")
+CONDITIONS_KEY = Key(
+    "conditions",
+    CONDITIONS,
+    "What must hold on a robot before it switches to this release. What a robot cannot read, it takes to hold.",
+    Conditions(),
+    "see below",
+)
+PROJECT = (BUILD, TEST, SERVICES, CONDITIONS_KEY)
+KEYS = tuple(key.name for key in PROJECT)
 
 
 def read_project_file(data: bytes, file: str = FILE) -> ProjectSpec:
     """What `data`, the content of a lekiwi.yaml, says. Raises `ProjectFileError` for the first mistake."""
     document = read_document(data, file)
-    services = document.get("services")
     environments: list[EnvironmentSpec] = []
     for name, value in document.items():
         if name not in KEYS:
@@ -30,22 +70,9 @@ def read_project_file(data: bytes, file: str = FILE) -> ProjectSpec:
                     f"follows the branch {environment.branch!r}, and so does {other!r}: one environment per branch"
                 )
     return ProjectSpec(
-        build=_command(document.get("build"), "uv sync --frozen"),
-        test=_command(document.get("test"), "pytest -q"),
-        services=read_services(services) if services is not None else (),
+        build=BUILD.read(document),
+        test=TEST.read(document),
+        services=SERVICES.read(document),
+        conditions=CONDITIONS_KEY.read(document),
         environments=tuple(sorted(environments, key=lambda environment: environment.name)),
     )
-
-
-def _command(value: Value | None, example: str) -> CommandSpec | None:
-    if value is None:
-        return None
-    keys = value.keys(("run", "timeout"), f', for example {{run: "{example}"}}')
-    if "run" not in keys:
-        raise value.wrong(f'needs `run`, for example {{run: "{example}"}}')
-    timeout = keys["timeout"].seconds(1, MAX_TIMEOUT_S) if "timeout" in keys else DEFAULT_TIMEOUT_S
-    if keys["run"].is_list:
-        run = keys["run"].texts()
-        return CommandSpec(run=run, shown=" ".join(run), timeout_s=timeout)
-    text = keys["run"].text()
-    return CommandSpec(run=shell(text), shown=" ".join(text.split()), timeout_s=timeout)

@@ -51,6 +51,13 @@ def services_of(specs: Sequence[ServiceSpec], entries: Sequence[FileEntry]) -> t
             env=spec.env,
             health=spec.health,
             stop_grace_s=spec.stop_grace_s,
+            handover=spec.handover,
+            warm=spec.warm,
+            drain_s=spec.drain_s,
+            notify=spec.notify,
+            watchdog_s=spec.watchdog_s,
+            needs=spec.needs,
+            hooks=spec.hooks,
         )
         for spec in sorted(specs, key=lambda spec: spec.name)
     )

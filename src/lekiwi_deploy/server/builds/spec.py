@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lekiwi_deploy.wire.manifest import HealthCheck
+from lekiwi_deploy.wire.manifest import Conditions, Handover, HealthCheck, Hook, HookKind, Needs, Warm
 
 Json = None | bool | int | float | str
 
@@ -24,9 +24,13 @@ class CommandSpec:
         return self.shown if len(self.shown) <= 60 else self.shown[:59] + "…"
 
 
+_NOTHING_MORE = Needs()
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """A service as written. `files`: globs of what it is made of; empty: everything that no other service claims."""
+    """A service as written. `files`: globs of what it is made of; empty: everything that no other service claims. The rest is as in
+    `wire.manifest.Service`."""
 
     name: str
     run: tuple[str, ...]
@@ -36,6 +40,13 @@ class ServiceSpec:
     health: tuple[HealthCheck, ...] = ()
     env: tuple[str, ...] = ()
     stop_grace_s: float = 10.0
+    handover: Handover = Handover.STOP
+    warm: Warm = Warm.AUTO
+    drain_s: float = 30.0
+    notify: bool = False
+    watchdog_s: float | None = None
+    needs: Needs = field(default=_NOTHING_MORE)
+    hooks: Mapping[HookKind, Hook] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,7 @@ class ProjectSpec:
     build: CommandSpec | None = None
     test: CommandSpec | None = None
     services: tuple[ServiceSpec, ...] = ()
+    conditions: Conditions = field(default_factory=Conditions)
     environments: tuple[EnvironmentSpec, ...] = field(default=())
 
 

@@ -19,9 +19,10 @@ MAX_DEPTH = 12
 MAX_NODES = 20_000
 
 _TEXT, _INT, _FLOAT, _BOOL, _NULL = (f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null"))
-_DURATION = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)(ms|s|m|h|d)\Z")
+_DURATION = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_WHOLE = re.compile(r"-?(0|[1-9]\d{0,14})\Z")
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,14})\Z")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,8})(\.[0-9]{1,9})?\Z")
 
 
 class ProjectFileError(BadInput):
@@ -52,7 +53,7 @@ class Value:
     def mapping(self, hint: str = "") -> dict[str, Value]:
         """Key -> value, as written and in order."""
         if not isinstance(self.node, yaml.MappingNode):
-            raise self.wrong(f"must be a mapping (key: value){hint}, not {self._kind()}")
+            raise self.wrong(f"must be a mapping (key: value){hint}, not {self.kind}")
         found: dict[str, Value] = {}
         for key_node, node in self.node.value:
             if not isinstance(key_node, yaml.ScalarNode) or not key_node.value:
@@ -76,8 +77,13 @@ class Value:
     def items(self) -> list[Value]:
         """The entries of a list."""
         if not isinstance(self.node, yaml.SequenceNode):
-            raise self.wrong(f"must be a list, not {self._kind()}")
+            raise self.wrong(f"must be a list, not {self.kind}")
         return [Value(self.file, f"{self.key}[{number}]", node) for number, node in enumerate(self.node.value)]
+
+    @property
+    def is_truth(self) -> bool:
+        """Whether YAML takes it for true or false."""
+        return self.node.tag == _BOOL
 
     @property
     def is_list(self) -> bool:
@@ -93,7 +99,7 @@ class Value:
         """Text that is not empty."""
         if self.node.tag != _TEXT or not isinstance(self.node, yaml.ScalarNode):
             quoted = ": write it in quotes" if isinstance(self.node, yaml.ScalarNode) and self.node.value else ""
-            raise self.wrong(f"must be text, not {self._kind()}{quoted}")
+            raise self.wrong(f"must be text, not {self.kind}{quoted}")
         value = str(self.node.value)
         if not value.strip():
             raise self.wrong("must not be empty")
@@ -112,15 +118,25 @@ class Value:
         """`true` or `false`; what YAML 1.1 also takes for it (`on`, `yes`) is refused."""
         if self.node.tag == _BOOL and str(self.node.value).lower() in ("true", "false"):
             return str(self.node.value).lower() == "true"
-        raise self.wrong(f"must be true or false, not {self._kind()}")
+        raise self.wrong(f"must be true or false, not {self.kind}")
 
     def whole(self, low: int, high: int) -> int:
         """A whole number, decimal, between `low` and `high`."""
         if self.node.tag != _INT or not _WHOLE.match(str(self.node.value)):
-            raise self.wrong(f"must be a whole number, not {self._kind()}")
+            raise self.wrong(f"must be a whole number, not {self.kind}")
         value = int(self.node.value)
         if not low <= value <= high:
             raise self.wrong(f"must be between {low} and {high}, not {value}")
+        return value
+
+    def number(self, low: float, high: float) -> float:
+        """A number, whole or with a point, between `low` and `high`."""
+        written = str(self.node.value)
+        if self.node.tag not in (_INT, _FLOAT) or not _NUMBER.match(written):
+            raise self.wrong(f"must be a number, not {self.kind}")
+        value = float(written)
+        if not low <= value <= high:
+            raise self.wrong(f"must be between {low:g} and {high:g}, not {written}")
         return value
 
     def seconds(self, low: float, high: float) -> float:
@@ -130,10 +146,10 @@ class Value:
             raise self.wrong(f"needs a unit: write {written}s, or 500ms, 2s, 10m, 1h")
         match = _DURATION.match(written)
         if self.node.tag != _TEXT or match is None:
-            raise self.wrong(f"must be a time span such as 500ms, 2s, 10m or 1h, not {self._kind()}")
+            raise self.wrong(f"must be a time span such as 500ms, 2s, 10m or 1h, not {self.kind}")
         value = float(match[1]) * _SECONDS[match[2]]
         if not low <= value <= high:
-            raise self.wrong(f"must be between {_span(low)} and {_span(high)}, not {written}")
+            raise self.wrong(f"must be between {span(low)} and {span(high)}, not {written}")
         return value
 
     def choice(self, options: Iterable[str]) -> str:
@@ -147,7 +163,14 @@ class Value:
     def _below(self, name: str) -> str:
         return f"{self.key}.{name}" if self.key else name
 
-    def _kind(self) -> str:
+    @property
+    def scalar(self) -> str:
+        """The text that is written; empty when it is anything but text."""
+        return str(self.node.value) if isinstance(self.node, yaml.ScalarNode) and self.node.tag == _TEXT else ""
+
+    @property
+    def kind(self) -> str:
+        """What is written, for messages: `a list`, `the number 5`, …"""
         if isinstance(self.node, yaml.MappingNode):
             return "a mapping"
         if isinstance(self.node, yaml.SequenceNode):
@@ -179,8 +202,9 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _span(seconds: float) -> str:
-    for unit, factor in (("h", 3600), ("m", 60), ("s", 1)):
+def span(seconds: float) -> str:
+    """`seconds` as it is written: 500ms, 2s, 10m, 1h, 2d."""
+    for unit, factor in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         if seconds >= factor and seconds % factor == 0:
             return f"{seconds / factor:.0f}{unit}"
     return f"{seconds * 1000:.0f}ms"

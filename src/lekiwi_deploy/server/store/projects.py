@@ -19,6 +19,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     auto_deploy: bool = True
     health_checks: str = "minimal"
     rollback_on_error: bool | str = True
+    defer_limit_s: float = 4 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ def _environment(row: _Row) -> Environment:
         auto_deploy=policy.auto_deploy,
         health_checks=policy.health_checks,
         rollback_on_error=policy.rollback_on_error,
+        defer_limit_s=policy.defer_limit_s,
         live=row.live,
         freeze=freeze,
         robots=row.robots,

@@ -20,7 +20,7 @@ def test_the_example_is_read() -> None:
 
 def test_every_key_and_choice_is_named() -> None:
     keys = {
-        *project_file.KEYS, "run", "timeout", *service_file.KEYS, *health_file.KINDS, "interval", "retries", "within", "settle",
+        *project_file.KEYS, "run", "timeout", *service_file.SERVICE.names, *health_file.KINDS, "interval", "retries", "within", "settle",
         *policy_file.KEYS, *policy_file.HEALTH_CHECKS, *policy_file.ROLLBACK_SCOPES, *OPTIONS,
     }  # fmt: skip
     assert {key for key in keys if not re.search(rf"\b{key}\b", DOCUMENT)} == set()
