@@ -21,6 +21,8 @@ ManifestDigest = NewType("ManifestDigest", str)
 """SHA-256 of a manifest's stored bytes, 64 lower-case hex characters."""
 ObjectDigest = NewType("ObjectDigest", str)
 """BLAKE3 of a file's content (of the target text for a symbolic link), 64 lower-case hex characters."""
+InstanceId = NewType("InstanceId", str)
+"""One version of a service on a robot, as a process: `<service>-<first 8 of its fingerprint>`."""
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import NewType, Protocol
+from typing import Protocol
 
 from lekiwi_deploy.wire.ids import DeploymentId
+from lekiwi_deploy.wire.ids import InstanceId as InstanceId
 from lekiwi_deploy.wire.manifest import Needs
-
-InstanceId = NewType("InstanceId", str)
-
 
 _NOTHING_MORE = Needs()
 
@@ -115,8 +113,9 @@ class Supervisor(Protocol):
         as long as it was started with."""
         ...
 
-    def hold_down(self, instance: InstanceId) -> None:
-        """When it exits, it is not started again (somebody else has taken its hardware); it is gone from `seen` when it exited."""
+    def hold_down(self, instance: InstanceId, held: bool = True) -> None:
+        """When it exits, it is not started again (somebody else has taken its hardware); it is gone from `seen` when it exited.
+        `held` false: it is started again as any other."""
         ...
 
     def pause(self, instance: InstanceId) -> None:
