@@ -1,8 +1,9 @@
 """Which services a change of deployment touches, and which of them the trial judges.
 
 A service's fingerprint covers everything its process depends on: its own files, command, folder, port, exclusive hardware,
-the values of the variables it declares, the installed dependencies and search paths. Health checks and the stop grace are
-not in it: they are the agent's business and take effect without a restart.
+the values of the variables it declares, the installed dependencies and search paths, its sandbox and how it is told of readiness and
+hand-over. Health checks, hooks, `warm`, `drain` and the stop grace are not in it: they are the agent's business and take effect
+without a restart. What a manifest leaves at its default adds nothing, so that a newer agent restarts nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from lekiwi_deploy.wire.encoding import encode
-from lekiwi_deploy.wire.manifest import HealthCheck, Manifest, Service
+from lekiwi_deploy.wire.manifest import Handover, HealthCheck, Manifest, Needs, Service
 from lekiwi_deploy.wire.platforms import Platform, best_key
+
+_NEEDS = msgspec.structs.asdict(Needs())
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,19 @@ def fingerprint(manifest: Manifest, service: Service, platform: Platform, variab
         manifest.python_path,
         manifest.bin_path,
     )
-    return hashlib.sha256(encode(what)).hexdigest()
+    said = _said(service)
+    return hashlib.sha256(encode((*what, said) if said else what)).hexdigest()
+
+
+def _said(service: Service) -> dict[str, object]:
+    """What it says beyond the defaults that its process depends on, sorted."""
+    own = {
+        "handover": (service.handover, Handover.STOP),
+        "notify": (service.notify, False),
+        "watchdog_s": (service.watchdog_s, None),
+    }
+    needs = {f"needs.{name}": (getattr(service.needs, name), default) for name, default in _NEEDS.items()}
+    return {name: value for name, (value, default) in sorted({**own, **needs}.items()) if value != default}
 
 
 def fingerprints(manifest: Manifest, platform: Platform, variables: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,18 @@ import msgspec
 import pytest
 
 from lekiwi_deploy.robot.affected import affected, checks, fingerprint, fingerprints
-from lekiwi_deploy.wire.manifest import HttpCheck, Manifest, PlatformTree, ProcessCheck, Service
+from lekiwi_deploy.wire.manifest import (
+    Handover,
+    Hook,
+    HookKind,
+    HttpCheck,
+    Manifest,
+    Needs,
+    PlatformTree,
+    ProcessCheck,
+    Service,
+    Warm,
+)
 from lekiwi_deploy.wire.platforms import Platform
 
 HERE = Platform("linux", "x86_64", "glibc", "2.36", "3.11")
@@ -44,6 +55,12 @@ def test_only_the_service_whose_files_changed_is_restarted() -> None:
         {"port": 8001},
         {"exclusive": "camera"},
         {"env": ("API_KEY",)},
+        {"handover": Handover.LOCK},
+        {"notify": True},
+        {"watchdog_s": 5.0},
+        {"needs": Needs(devices=("/dev/video0",))},
+        {"needs": Needs(network=False)},
+        {"needs": Needs(memory_max=10**8)},
     ],
 )
 def test_what_a_process_depends_on_restarts_it(changed: dict[str, Any]) -> None:
@@ -90,3 +107,30 @@ def test_the_same_release_changes_nothing() -> None:
 
 def test_checks_of_a_service_are_its_own() -> None:
     assert checks(release(msgspec.structs.replace(WEB, health=(ProcessCheck(),)))) == {"web": (ProcessCheck(),)}
+
+
+def test_what_is_only_the_agents_business_restarts_nothing() -> None:
+    hooks = {HookKind.PREPARE: Hook(run=("./migrate",))}
+    told = msgspec.structs.replace(WEB, warm=Warm.ALWAYS, drain_s=90.0, hooks=hooks, stop_grace_s=3.0)
+    assert change(release(BASE, WEB), release(BASE, told)).start == ()
+
+
+def test_a_newer_agent_gives_a_service_that_says_nothing_new_the_fingerprint_it_had() -> None:
+    assert prints(release(BASE, WEB), MOTORS="/dev/x") == {
+        "base": "029e48ef1e6039f8d93adc1006eb93d946ccadada2a1f3ab0b9a1f81e9ea69a7",
+        "web": "77ffeb5c76d96e94a5c0717000bd0b6084d575e195f1cf93892aff6e0cdfaa47",
+    }
+
+
+def test_every_need_is_part_of_the_fingerprint() -> None:
+    other = {
+        "devices": ("/dev/x",),
+        "groups": ("video",),
+        "capabilities": ("CAP_KILL",),
+        "writable": ("/srv/x",),
+        "cpus": (1,),
+    }
+    for field in msgspec.structs.fields(Needs):
+        value = other.get(field.name, not field.default if isinstance(field.default, bool) else 10)
+        needs = Needs(**{field.name: value})
+        assert prints(release(msgspec.structs.replace(WEB, needs=needs))) != prints(release(WEB)), field.name
