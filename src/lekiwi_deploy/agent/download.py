@@ -12,15 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import urllib3
-from urllib3.exceptions import HTTPError
-from urllib3.response import BaseHTTPResponse
-
-from lekiwi_deploy import __version__
 from lekiwi_deploy.agent.failpoints import fp
+from lekiwi_deploy.agent.net.network import Answer, Content
 from lekiwi_deploy.agent.slots import Slots
 from lekiwi_deploy.client import faults
-from lekiwi_deploy.client.proxies import proxy_for
 from lekiwi_deploy.content.apply import PackReader, WrongBase
 from lekiwi_deploy.content.manifests import entries_for
 from lekiwi_deploy.content.objects import CorruptObject
@@ -35,8 +30,11 @@ from lekiwi_deploy.wire.manifest import FileEntry, Manifest
 from lekiwi_deploy.wire.platforms import Platform
 
 _CHUNK = 128 << 10
+_ERROR_BYTES = 64 << 10
+"""Of an answer that is an error."""
 _KEEP_FROM = 1 << 20
 """Bytes of a pack from which on they are kept in a file."""
+_LEAST_ANSWER = 16 << 20
 _RESUMES = 10
 """How often one download goes on by itself before it is reported as waiting."""
 _REPAIR_AT_ONCE = 2000
@@ -75,19 +73,14 @@ class Job:
 
 
 class Downloads:
-    """Connections to the server's content, kept open. `progress` is called from the thread with bytes received and in all (None:
-    not known)."""
+    """What a robot of `platform` is missing, got from `content` (None: there is no network yet). `progress` is called from the thread with
+    bytes received and in all (None: not known)."""
 
-    def __init__(self, server: str, slots: Slots, folder: Path, platform: Platform) -> None:
-        self._server = server
+    def __init__(self, slots: Slots, folder: Path, platform: Platform) -> None:
+        self.content: Content | None = None
         self._slots = slots
         self._folder = folder
         self._platform = platform
-        timeout = urllib3.Timeout(connect=5.0, read=60.0)
-        proxy = proxy_for(server, os.environ)
-        self._pool: urllib3.PoolManager = (
-            urllib3.ProxyManager(proxy, timeout=timeout) if proxy else urllib3.PoolManager(timeout=timeout)
-        )
 
     def run(self, job: Job, stop: threading.Event, progress: Callable[[int, int | None], None]) -> int:
         """Get what is missing of `job.ref` and lay it out; bytes received. Blocks: run it in a thread.
@@ -95,19 +88,9 @@ class Downloads:
         Raises `Stopped`, `TicketExpired`, `NoRoom`, `Unavailable` (try again), `OSError` (of the disk), and whatever is wrong with
         the content for good: `BadInput`, `NotFound`.
         """
-        return _Download(self._slots, self._folder, self._platform, job, stop, progress, self._request).run()
-
-    def _request(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> BaseHTTPResponse:
-        return self._pool.request(
-            method,
-            self._server + path,
-            headers={"User-Agent": f"lekiwi-agent/{__version__}", **headers},
-            body=body,
-            retries=False,
-            redirect=False,
-            preload_content=False,
-            decode_content=False,
-        )
+        if self.content is None:
+            raise Unavailable("there is no network")
+        return _Download(self._slots, self._folder, self._platform, job, stop, progress, self.content).run()
 
 
 class _Download:
@@ -119,7 +102,7 @@ class _Download:
         job: Job,
         stop: threading.Event,
         progress: Callable[[int, int | None], None],
-        request: Callable[[str, str, dict[str, str], bytes | None], BaseHTTPResponse],
+        content: Content,
     ) -> None:
         self._slots = slots
         self._folder = folder
@@ -127,7 +110,7 @@ class _Download:
         self._job = job
         self._stop = stop
         self._progress = progress
-        self._request = request
+        self._content = content
         self._received = 0
 
     def run(self) -> int:
@@ -215,15 +198,13 @@ class _Download:
         """The pack's bytes after those that are kept, over as many connections as it takes."""
         breaks = 0
         while True:
-            headers = {"Range": f"bytes={kept.size}-"} if kept.size else {}
             try:
-                response = self._answered("GET", path, headers, None)
+                answer = self._answered(path, start=kept.size, limit=self._allowed())
                 try:
-                    if kept.size and response.status != 206:
+                    if kept.size and answer.status != 206:
                         raise BadStream("the server cannot resume it")
-                    length = response.headers.get("Content-Length", "")
-                    total = kept.size + int(length) if length.isdecimal() else None
-                    for chunk in response.stream(_CHUNK):
+                    total = kept.size + answer.length if answer.length is not None else None
+                    for chunk in answer.pieces():
                         self._received += len(chunk)
                         kept.add(chunk)
                         yield chunk
@@ -233,13 +214,11 @@ class _Download:
                     if total is None or kept.size >= total:
                         return
                 finally:
-                    response.close() if self._stop.is_set() else response.release_conn()
-            except (HTTPError, Unavailable) as error:
+                    answer.close()
+            except Unavailable:
                 breaks += 1
                 if breaks > _RESUMES or not kept.size:
-                    raise (
-                        error if isinstance(error, Unavailable) else faults.from_exception("the server", error)
-                    ) from error
+                    raise
                 if self._stop.wait(min(15.0, 0.1 * 2.0**breaks)):
                     raise Stopped from None
 
@@ -252,9 +231,9 @@ class _Download:
             body = encode(digests[start : start + _REPAIR_AT_ONCE])
             frames, receiver = FrameReader(), ObjectReceiver(self._slots.objects, sizes, missing)
             try:
-                response = self._answered("POST", "/content/objects", {"Content-Type": "application/json"}, body)
+                answer = self._answered("/content/objects", post=body, limit=self._allowed())
                 try:
-                    for chunk in response.stream(_CHUNK):
+                    for chunk in answer.pieces():
                         self._received += len(chunk)
                         for event in frames.feed(chunk):
                             if isinstance(event, ObjectsFrame):
@@ -264,37 +243,41 @@ class _Download:
                         if self._stop.is_set():
                             raise Stopped
                 finally:
-                    response.release_conn()
+                    answer.close()
                 frames.finish()
                 receiver.finish()
                 self._slots.objects.commit()
             except BadStream as error:
                 raise Unavailable(f"repair: {error.message}") from error
-            except HTTPError as error:
-                raise faults.from_exception("the server", error) from error
             except OSError as error:
                 raise self._disk(error) from error
             finally:
                 receiver.close()
                 self._slots.objects.drop_staged()
 
-    def _answered(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> BaseHTTPResponse:
+    def _answered(self, path: str, *, limit: int, start: int = 0, post: bytes | None = None) -> Answer:
         """A good answer, its body not read yet."""
         if self._job.ticket is None:
             raise TicketExpired("there is no ticket for this content yet")
-        response = self._request(method, path, {**headers, "Authorization": f"Ticket {self._job.ticket}"}, body)
-        if response.status in (200, 206):
-            return response
-        data = response.read(65536)
-        response.close()
-        error = faults.from_answer("the server", response.status, data, {})
-        if response.status == 401:
+        answer = self._content.ask(path, ticket=self._job.ticket, limit=limit, start=start, post=post)
+        if answer.status in (200, 206):
+            return answer
+        data = b""
+        try:
+            for chunk in answer.pieces():
+                data += chunk
+                if len(data) > _ERROR_BYTES:
+                    break
+        finally:
+            answer.close()
+        error = faults.from_answer("the server", answer.status, data[:_ERROR_BYTES], {})
+        if answer.status == 401:
             raise TicketExpired(error.message)
-        if response.status == 416:
+        if answer.status == 416:
             raise BadStream("the server has less of it than was received")
-        if response.status >= 500 or response.status == 429 or isinstance(error, Unavailable):
+        if answer.status >= 500 or answer.status == 429 or isinstance(error, Unavailable):
             raise Unavailable(error.message)
-        if response.status == 403:
+        if answer.status == 403:
             raise Failed(error.message)
         raise error
 
@@ -309,6 +292,10 @@ class _Download:
     def _free(self) -> int:
         disk = os.statvfs(self._folder)
         return disk.f_bavail * disk.f_frsize
+
+    def _allowed(self) -> int:
+        """More bytes than that could not be kept, so no server may send them."""
+        return max(self._free(), _LEAST_ANSWER)
 
     def _disk(self, error: OSError) -> Exception:
         return NoRoom(_SPARE, self._free()) if error.errno in _FULL else error

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.download import Downloads, Job, NoRoom, Stopped, TicketExpired
+from lekiwi_deploy.agent.net.network import Content
 from lekiwi_deploy.errors import LekiwiError, Unavailable
 from lekiwi_deploy.robot.backoff import fetch_delay
 from lekiwi_deploy.wire.ids import DeploymentId
@@ -39,6 +40,10 @@ class Fetches:
         self._blocked: dict[DeploymentId, tuple[Reason, float]] = {}
         self._received: tuple[int, int | None] = (0, None)
         self._task: asyncio.Task[None] | None = None
+
+    def use(self, content: Content) -> None:
+        """Where downloads come from."""
+        self._downloads.content = content
 
     @property
     def deployment(self) -> DeploymentId | None:

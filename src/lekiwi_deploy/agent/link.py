@@ -1,33 +1,28 @@
-"""The link to the server: one WebSocket that this robot opens, again and again. It carries; it decides nothing.
+"""The link to the server, which this robot opens again and again. It carries; it decides nothing.
 
-A lost link means that nobody hears of what the robot does; the robot does it all the same.
+What is said is the same whether this process has the network itself or its net half has it (`net/`). A lost link means that nobody hears
+of what the robot does; the robot does it all the same.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable
 
 import msgspec
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from lekiwi_deploy import __version__
 from lekiwi_deploy.agent import machine
-from lekiwi_deploy.agent.config import read_key
 from lekiwi_deploy.agent.control import Control
+from lekiwi_deploy.agent.net.network import Connection, LinkLost, NetHalfGone, Network
 from lekiwi_deploy.agent.report import Reporter, same, urgent
 from lekiwi_deploy.agent.robot import Robot
 from lekiwi_deploy.agent.spool import Spool
-from lekiwi_deploy.client.proxies import proxy_for
 from lekiwi_deploy.errors import LekiwiError
 from lekiwi_deploy.robot.backoff import reconnect_delay
-from lekiwi_deploy.wire.assertion import Claims, sign
 from lekiwi_deploy.wire.encoding import encode
 from lekiwi_deploy.wire.link import (
-    MAX_FRAME,
     Ack,
     Challenge,
     Desired,
@@ -70,8 +65,11 @@ class GoneFor(Exception):
 class Link:
     """Runs until cancelled. `control` is told how it stands."""
 
-    def __init__(self, robot: Robot, reporter: Reporter, control: Control, *, randomness: Callable[[], float]) -> None:
+    def __init__(
+        self, robot: Robot, reporter: Reporter, control: Control, network: Network, *, randomness: Callable[[], float]
+    ) -> None:
         self._robot = robot
+        self._network = network
         self._reporter = reporter
         self._control = control
         self._randomness = randomness
@@ -87,6 +85,7 @@ class Link:
         while True:
             delay = None
             self._stood_since = None
+            await self._network.ready()
             try:
                 await self._once()
                 why = "the connection ended"
@@ -95,11 +94,16 @@ class Link:
             except LinkRefused as error:
                 why = f"the server refuses this robot: {error}"
                 delay = None if error.retry else self._cap_s / 2
+            except (LinkLost, TimeoutError, msgspec.MsgspecError) as error:
+                words = error.message if isinstance(error, LinkLost) else str(error) or "it does not answer"
+                why = f"{self._robot.config.server} cannot be reached: {words}"
+            except NetHalfGone as error:
+                why = error.message
             except LekiwiError as error:
                 why = error.message
                 delay = self._cap_s / 2
-            except (OSError, InvalidHandshake, InvalidURI, ConnectionClosed, msgspec.MsgspecError) as error:
-                why = f"{self._robot.config.server} cannot be reached: {_words(error)}"
+            except OSError as error:  # of this robot's disk
+                why = f"the robot's state cannot be written: {error.strerror or error}"
             self._control.linked = False
             self._control.link = why
             if why != said:
@@ -113,21 +117,9 @@ class Link:
 
     async def _once(self) -> None:
         robot = self._robot
-        address = "ws" + robot.config.server.removeprefix("http") + "/link"
         ping = _PING_S * (0.75 + 0.5 * self._randomness())
-        async with connect(
-            address,
-            compression=None,
-            max_size=MAX_FRAME,
-            open_timeout=10,
-            ping_interval=ping,
-            ping_timeout=ping,
-            close_timeout=1,
-            proxy=proxy_for(robot.config.server, os.environ),
-            user_agent_header=f"lekiwi-agent/{__version__}",
-            max_queue=64,
-        ) as socket:
-            welcome = await self._greet(socket)
+        async with self._network.link(ping_s=ping) as connection:
+            welcome = await self._greet(connection)
             self._stood_since = machine.boottime()
             self._cap_s = max(1.0, welcome.reconnect_max_s)
             self._read_every_s = max(1.0, welcome.read_every_s)
@@ -138,12 +130,12 @@ class Link:
                 spool.acknowledge(acked)
             robot.take(welcome.desired)
             robot.history.note("linked", f"connected to {robot.config.server}")
-            await self._talk(socket)
+            await self._talk(connection)
 
-    async def _greet(self, socket: ClientConnection) -> Welcome:
+    async def _greet(self, connection: Connection) -> Welcome:
         robot = self._robot
         async with asyncio.timeout(20):
-            challenge = await _next(socket)
+            challenge = await _next(connection)
             if isinstance(challenge, Refused):
                 raise LinkRefused(challenge.message, retry=challenge.retry)
             if not isinstance(challenge, Challenge):
@@ -152,32 +144,32 @@ class Link:
                 raise LinkRefused(
                     f"it is server {challenge.server}, and this robot joined {robot.config.server_id}", retry=False
                 )
-            claims = Claims(iss=robot.config.robot, aud=challenge.server, nonce=challenge.nonce, boot=machine.boot_id())
+            token = await connection.token(challenge.server, challenge.nonce, machine.boot_id())
             robot.flush()
             self._sent = self._reporter.report()
             hello = Hello(
                 protocol=PROTOCOL,
-                token=sign(claims, read_key(robot.paths)),
+                token=token,
                 agent=__version__,
                 hostname=machine.hostname(),
                 platform=robot.platform,
                 report=self._sent,
                 last={stream: spool.last for stream, spool in self._spools.items()},
             )
-            await socket.send(encode(hello).decode())
-            answer = await _next(socket)
+            await connection.send(encode(hello).decode())
+            answer = await _next(connection)
         if isinstance(answer, Refused):
             raise LinkRefused(answer.message, retry=answer.retry)
         if not isinstance(answer, Welcome):
             raise LinkRefused("it did not answer the greeting", retry=True)
         return answer
 
-    async def _talk(self, socket: ClientConnection) -> None:
+    async def _talk(self, connection: Connection) -> None:
         tasks = [
-            asyncio.create_task(self._hear(socket)),
-            asyncio.create_task(self._report(socket)),
-            asyncio.create_task(self._send_records(socket)),
-            asyncio.create_task(self._ask_tickets(socket)),
+            asyncio.create_task(self._hear(connection)),
+            asyncio.create_task(self._report(connection)),
+            asyncio.create_task(self._send_records(connection)),
+            asyncio.create_task(self._ask_tickets(connection)),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -188,10 +180,10 @@ class Link:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _hear(self, socket: ClientConnection) -> None:
+    async def _hear(self, connection: Connection) -> None:
         robot = self._robot
         while True:
-            match await _next(socket):
+            match await _next(connection):
                 case Desired() as desired:
                     robot.take(desired)
                 case Ack(stream, seq):
@@ -206,7 +198,7 @@ class Link:
                 case Challenge() | Welcome():
                     raise LinkRefused("it greets twice", retry=True)
 
-    async def _report(self, socket: ClientConnection) -> None:
+    async def _report(self, connection: Connection) -> None:
         robot = self._robot
         robot.report_due.set()
         while True:
@@ -224,7 +216,7 @@ class Link:
             if not due and not urgent(self._sent, report):
                 report = await self._gathered(report)
             robot.flush()
-            await socket.send(encode(report).decode())
+            await connection.send(encode(report).decode())
             self._sent = report
 
     async def _gathered(self, report: Report) -> Report:
@@ -239,7 +231,7 @@ class Link:
         robot.report_due.clear()
         return self._reporter.report()
 
-    async def _send_records(self, socket: ClientConnection) -> None:
+    async def _send_records(self, connection: Connection) -> None:
         """One batch of each stream at a time: the next when the last is acknowledged."""
         sent = {stream: spool.acked for stream, spool in self._spools.items()}
         self._robot.records_due.set()
@@ -251,17 +243,17 @@ class Link:
                     continue
                 message, last = _records(stream, spool)
                 if message:
-                    await socket.send(message)
+                    await connection.send(message)
                     sent[stream] = last
 
-    async def _ask_tickets(self, socket: ClientConnection) -> None:
+    async def _ask_tickets(self, connection: Connection) -> None:
         robot = self._robot
         while True:
             await robot.ticket_due.wait()
             robot.ticket_due.clear()
             desired = robot.ledger.desired
             if desired is not None and desired.deployment is not None:
-                await socket.send(encode(TicketPlease(desired.deployment.digest)).decode())
+                await connection.send(encode(TicketPlease(desired.deployment.digest)).decode())
 
 
 def _records(stream: Stream, spool: Spool) -> tuple[str, int]:
@@ -274,15 +266,5 @@ def _records(stream: Stream, spool: Spool) -> tuple[str, int]:
     return (b'{"type":"%b","records":[%b]%b' % (stream.value.encode(), body, tail)).decode(), batch.last
 
 
-async def _next(socket: ClientConnection) -> FromServer:
-    return _DECODER.decode(await socket.recv())
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, ConnectionRefusedError):
-        return "nothing listens there"
-    if isinstance(error, TimeoutError):
-        return "it does not answer"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+async def _next(connection: Connection) -> FromServer:
+    return _DECODER.decode(await connection.recv())

@@ -83,6 +83,25 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--leave-services", action="store_true", help="on SIGTERM or Ctrl-C, let the services run on")
 
+    run.add_argument(
+        "--halves",
+        action="store_true",
+        help="do no network here: leave it to `lekiwi-agent net`, run by another user (how systemd runs it)",
+    )
+    run.add_argument(
+        "--net-user",
+        metavar="USER",
+        help="with --halves: the user of the other half (default lekiwi-agent; when not run by root, the same user)",
+    )
+
+    commands.add_parser(
+        "net",
+        parents=[root],
+        help="run the agent's other half: the network, without rights",
+        description="Keep the link to the server and download for a `lekiwi-agent run --halves` of the same root. Reads the "
+        "robot's key; needs no rights.",
+    )
+
     commands.add_parser(
         "status", parents=[root, json_flag], help="what this robot runs, and how it is; needs no network"
     )
@@ -134,11 +153,26 @@ def _join(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.halves:
+        from lekiwi_deploy.agent.net.without_network import forbid
+
+        forbid()
     from lekiwi_deploy.agent.config import read_config
+    from lekiwi_deploy.agent.net.choose import net_user
     from lekiwi_deploy.agent.run import run
 
+    if options.net_user and not options.halves:
+        raise BadInput("--net-user is about --halves: add it, or leave both out")
     read_config(_paths(options))
-    run(_paths(options), leave_services=options.leave_services)
+    user = net_user(options.net_user) if options.halves else None
+    run(_paths(options), leave_services=options.leave_services, net_user=user)
+    return 0
+
+
+def _net(options: argparse.Namespace) -> int:
+    from lekiwi_deploy.agent.net.run_net import run_net
+
+    run_net(_paths(options))
     return 0
 
 
@@ -207,6 +241,7 @@ def _version(options: argparse.Namespace) -> int:
 _COMMANDS = {
     "join": _join,
     "run": _run,
+    "net": _net,
     "status": _status,
     "rollback": _rollback,
     "resume": _resume,

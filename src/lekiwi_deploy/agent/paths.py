@@ -81,6 +81,11 @@ class Paths:
         return self.run / "agent.sock"
 
     @property
+    def net_socket(self) -> Path:
+        """Where the agent's net half meets its root half."""
+        return self.run / "net.sock"
+
+    @property
     def lock(self) -> Path:
         return self.run / "agent.lock"
 

@@ -96,7 +96,7 @@ class Robot:
             randomness=randomness,
         )
         self.fetches = Fetches(
-            Downloads(config.server, slots, paths.downloads, platform),
+            Downloads(slots, paths.downloads, platform),
             prepare=lambda job: self.prepare(job.ref.id),
             finished=self._fetched,
             progressed=self.report_due.set,

@@ -12,26 +12,29 @@ import traceback
 from pathlib import Path
 
 from lekiwi_deploy import __version__
-from lekiwi_deploy.agent import machine
+from lekiwi_deploy.agent import machine, notify_systemd
 from lekiwi_deploy.agent.control import Control, roll_back
 from lekiwi_deploy.agent.environment import link_interpreter
 from lekiwi_deploy.agent.link import Link
 from lekiwi_deploy.agent.lock import agent_lock
+from lekiwi_deploy.agent.net.choose import close_network, open_network
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.reconcile import reconcile
 from lekiwi_deploy.agent.report import Reporter
 from lekiwi_deploy.agent.robot import Robot
 from lekiwi_deploy.agent.start import check_contents, start
 from lekiwi_deploy.agent.supervisors import families
+from lekiwi_deploy.agent.turning import Turning
 from lekiwi_deploy.wire.local import Moved, RollBackPlease
 
 
-def run(paths: Paths, *, leave_services: bool) -> None:
-    """Until SIGTERM, SIGINT or SIGHUP. `leave_services`: they go on running after that; otherwise they are stopped.
+def run(paths: Paths, *, leave_services: bool, net_user: int | None = None) -> None:
+    """Until SIGTERM, SIGINT or SIGHUP. `leave_services`: they go on running after that; otherwise they are stopped. `net_user`: the network
+    is left to a net half of that user id (`lekiwi-agent net`); None: this process does it itself.
 
     Raises `NotFound` for a root that never joined, `Conflict` when an agent runs here already.
     """
-    asyncio.run(_run(paths, leave_services))
+    asyncio.run(_run(paths, leave_services, net_user))
 
 
 def roll_back_alone(paths: Paths, ask: RollBackPlease) -> Moved:
@@ -42,23 +45,27 @@ def roll_back_alone(paths: Paths, ask: RollBackPlease) -> Moved:
     return asyncio.run(_roll_back_alone(paths, ask))
 
 
-async def _run(paths: Paths, leave_services: bool) -> None:
+async def _run(paths: Paths, leave_services: bool, net_user: int | None) -> None:
     with agent_lock(paths):
         robot = await _started(paths)
         reporter = Reporter(robot)
         control = Control(robot, reporter)
         await control.open()
+        network = await open_network(robot, control, net_user)
+        robot.fetches.use(network.content)
         _tell_hello(robot)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
-        link = Link(robot, reporter, control, randomness=random.random)
+        link = Link(robot, reporter, control, network, randomness=random.random)
         tasks = [
             asyncio.create_task(reconcile(robot), name="reconcile"),
             asyncio.create_task(link.run(), name="link"),
             asyncio.create_task(_check_after_boot(robot), name="check"),
+            asyncio.create_task(notify_systemd.beat(Turning(robot)), name="watchdog"),
         ]
+        notify_systemd.tell("READY=1")
         gc.collect()
         gc.freeze()
         stopped = asyncio.create_task(stop.wait())
@@ -69,6 +76,8 @@ async def _run(paths: Paths, leave_services: bool) -> None:
                     task.result()  # a defect of ours: better to die loudly and be started again
         finally:
             stopped.cancel()
+            notify_systemd.tell("STOPPING=1")
+            await close_network(network)
             await control.close()
             await _end(robot, tasks, leave_services)
 
