@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from served_app import Asker, make_token, serving
 
+from lekiwi_deploy.server.agent_bundle.shelf import AgentBundles
 from lekiwi_deploy.server.auth import Authenticator
 from lekiwi_deploy.server.config import Config
 from lekiwi_deploy.server.context import Context
@@ -116,6 +117,7 @@ async def context(database: Database, nudges: Nudges, tmp_path: Path) -> Context
         nudges=nudges,
         auth=Authenticator(database, nudges, now),
         packs=PackShelf(objects, database, tmp_path / "scratch", now),
+        agent_bundles=AgentBundles(tmp_path / "cache/agent", now),
         now=now,
         random=secrets.token_bytes,
         server_id=installation.id,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from lekiwi_deploy.server.agent_bundle.shelf import AgentBundles
 from lekiwi_deploy.server.auth import Authenticator
 from lekiwi_deploy.server.config import Config
 from lekiwi_deploy.server.engines.objects import ObjectStore
@@ -33,6 +34,7 @@ class Context:
     nudges: Nudges
     auth: Authenticator
     packs: PackShelf
+    agent_bundles: AgentBundles
     now: Callable[[], datetime]
     random: Callable[[int], bytes]
     server_id: str

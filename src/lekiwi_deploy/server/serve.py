@@ -20,6 +20,7 @@ import uvicorn
 import uvloop
 
 from lekiwi_deploy.server import conductor, packer, sweeper
+from lekiwi_deploy.server.agent_bundle.shelf import AgentBundles
 from lekiwi_deploy.server.auth import Authenticator, new_token, token_digest
 from lekiwi_deploy.server.builds import builder
 from lekiwi_deploy.server.config import Config
@@ -142,6 +143,7 @@ async def _prepare(config: Config, database: Database, nudges: Nudges, replica: 
         nudges=nudges,
         auth=Authenticator(database, nudges, now),
         packs=PackShelf(objects, database, config.data / "scratch", now),
+        agent_bundles=AgentBundles(config.data / "cache" / "agent", now),
         now=now,
         random=secrets.token_bytes,
         server_id=here.id,

@@ -13,6 +13,7 @@ from lekiwi_deploy.errors import BadInput, Conflict
 from lekiwi_deploy.fleet import selectors
 from lekiwi_deploy.server.auth import new_token, token_digest
 from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.http.asked_url import url_as_asked
 from lekiwi_deploy.server.store import audit, join_tokens, projects, robots, rollouts
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.targeting import robot_meant
@@ -23,7 +24,6 @@ from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName, RobotId, checke
 JOIN_LASTS = timedelta(minutes=15)
 MAX_LABELS = 50
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}\Z")
-_HOST = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?\Z|\[[0-9A-Fa-f:.]+\](:\d{1,5})?\Z")
 
 
 @get("/api/robots")
@@ -119,22 +119,15 @@ async def _join_line(
 ) -> RobotJoin:
     token = new_token("enr", context.random)
     now = context.now()
+    url = url_as_asked(context, request)
     await join_tokens.insert(tx, token_digest(token), robot, identity.name, now, now + JOIN_LASTS)
     return RobotJoin(
         robot=robot,
         token=token,
         expires_at=now + JOIN_LASTS,
-        command=f"lekiwi-agent join {_url_as_asked(context, request)} --token {token}",
+        command=f"lekiwi-agent join {url} --token {token}",
+        url=url,
     )
-
-
-def _url_as_asked(context: Context, request: Request[Any, Any, Any]) -> str:
-    """This server's URL as the asker used it: a robot can most likely reach that too. The configured one when it names the same host,
-    because only it knows of a proxy's HTTPS."""
-    host = request.headers.get("host", "")
-    if not _HOST.match(host) or context.config.url.partition("://")[2] == host:
-        return context.config.url
-    return f"{request.url.scheme}://{host}"
 
 
 def _checked_group(name: str) -> EnvironmentName:

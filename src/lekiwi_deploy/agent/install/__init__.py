@@ -1,0 +1,1 @@
+"""Getting the agent onto a machine, and off it again."""
