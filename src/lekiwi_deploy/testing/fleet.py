@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from types import TracebackType
 
+from lekiwi_deploy.testing.machine_network import Lan
 from lekiwi_deploy.testing.person import Person
 from lekiwi_deploy.testing.ports import PortBlock
 from lekiwi_deploy.testing.programs import HERE, Installation
@@ -14,14 +15,20 @@ from lekiwi_deploy.testing.server import LocalServer
 
 
 class LocalFleet:
-    """Everything lives below `folder`: `server/`, `robots/<name>/`, `people/<name>/`."""
+    """Everything lives below `folder`: `server/`, `robots/<name>/`, `people/<name>/`.
 
-    def __init__(self, folder: Path, *, options: tuple[str, ...] = (), at: Installation = HERE) -> None:
+    `lan`: the server and the people are in the server's side of that network, where machines reach them.
+    """
+
+    def __init__(
+        self, folder: Path, *, options: tuple[str, ...] = (), at: Installation = HERE, lan: Lan | None = None
+    ) -> None:
         self.folder = folder
-        self.server = LocalServer(folder / "server", options=options, at=at)
+        self.server = LocalServer(folder / "server", options=options, at=at, lan=lan)
         self.robots: list[LocalRobot] = []
         self.ports = PortBlock()
         self._at = at
+        self._lan = lan
 
     def __enter__(self) -> LocalFleet:
         return self
@@ -38,6 +45,7 @@ class LocalFleet:
             self.server.url,
             self.server.owner_token() if token is None else token,
             at=self._at,
+            lan=self._lan,
         )
 
     def robot(self, name: str, *, port_offset: int = 0) -> LocalRobot:

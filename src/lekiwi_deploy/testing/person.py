@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from lekiwi_deploy.testing.machine_network import Lan
 from lekiwi_deploy.testing.programs import HERE, Installation, clean_environment
 
 T = TypeVar("T")
@@ -52,10 +54,11 @@ class Ran:
 
 
 class Person:
-    """Works in `home` against the server at `api` with `token`."""
+    """Works in `home` against the server at `api` with `token`. `lan`: sits in the server's side of that network."""
 
-    def __init__(self, home: Path, api: str, token: str, *, at: Installation = HERE) -> None:
+    def __init__(self, home: Path, api: str, token: str, *, at: Installation = HERE, lan: Lan | None = None) -> None:
         home.mkdir(parents=True, exist_ok=True)
+        self.lan = lan
         self.home = home
         self.at = at
         self.environment = clean_environment(
@@ -87,7 +90,7 @@ class Person:
         """Run a program and wait for it. `live`: what it writes to stderr is also shown on ours, as it comes."""
         began_at, began = time.time(), time.perf_counter()
         process = subprocess.Popen(
-            argv,
+            self._where(argv),
             cwd=folder or self.home,
             env=self.environment,
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
@@ -108,7 +111,7 @@ class Person:
     def start(self, *argv: str, folder: Path | None = None) -> subprocess.Popen[str]:
         """Start a program that is to be watched or interrupted; the caller ends it."""
         return subprocess.Popen(
-            argv,
+            self._where(argv),
             cwd=folder or self.home,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -117,6 +120,9 @@ class Person:
             text=True,
             errors="replace",
         )
+
+    def _where(self, argv: Sequence[str]) -> list[str]:
+        return list(argv) if self.lan is None else self.lan.command(argv)
 
     def lekiwi(
         self, *arguments: str, folder: Path | None = None, within_s: float = 120.0, stdin: str | None = None

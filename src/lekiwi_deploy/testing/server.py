@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -9,26 +10,40 @@ import signal
 import urllib.request
 from pathlib import Path
 
+from lekiwi_deploy.testing.machine_network import Lan
 from lekiwi_deploy.testing.programs import HERE, Installation, Program, clean_environment, end_all_below
 from lekiwi_deploy.testing.waiting import NeverHappened, eventually
 
-_URL = re.compile(r"http://127\.0\.0\.1:(\d+)")
+_URL = re.compile(r"http://(?:\d+\.){3}\d+:(\d+)")
 
 
 class LocalServer:
-    """`lekiwi server` below `folder` with its own PostgreSQL. Port 0 is chosen at the first start and kept."""
+    """`lekiwi server` below `folder` with its own PostgreSQL. Port 0 is chosen at the first start and kept.
 
-    def __init__(self, folder: Path, *, port: int = 0, options: tuple[str, ...] = (), at: Installation = HERE) -> None:
+    `lan`: it runs in the server's side of that network, where machines find it, and not on this machine's own.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        options: tuple[str, ...] = (),
+        at: Installation = HERE,
+        lan: Lan | None = None,
+    ) -> None:
         self.data = folder
         self.port = port
+        self.host = "127.0.0.1" if lan is None else lan.address
         self._options = options
         self._at = at
+        self._lan = lan
         self._program: Program | None = None
 
     @property
     def url(self) -> str:
         """Its address; known once it was ready."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def output(self) -> Path:
@@ -46,8 +61,9 @@ class LocalServer:
         self.data.mkdir(parents=True, exist_ok=True)
         written = self.output.stat().st_size if self.output.exists() else 0
         argv = [self._at.python, "-m", "lekiwi_deploy.server", "--data", str(self.data), "--port", str(self.port)]
+        argv += ["--host", self.host, *self._options]
         self._program = program = Program(
-            [*argv, *self._options],
+            argv if self._lan is None else self._lan.command(argv),
             environment=clean_environment(HOME=str(self.data.parent)),
             output=self.output,
         )
@@ -69,8 +85,9 @@ class LocalServer:
     def is_ready(self) -> bool:
         """Whether /readyz says so."""
         try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:
-                return bool(answer.status == 200)
+            with self._lan.entered() if self._lan is not None else contextlib.nullcontext():
+                with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:
+                    return bool(answer.status == 200)
         except OSError:
             return False
 
