@@ -1,4 +1,4 @@
-"""Telling when files are written to, from the kernel, without polling."""
+"""Telling when files are written to or closed, from the kernel, without polling."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-_IN_MODIFY = 0x2
+WRITTEN = 0x2
+"""IN_MODIFY"""
+CLOSED = 0x8 | 0x10
+"""IN_CLOSE_WRITE, IN_CLOSE_NOWRITE: somebody who had it open has not any more."""
 _NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 _EVENT = struct.Struct("iIII")
 
 
 class FileEvents:
-    """Calls `written` with the path of a watched file after it was written to. Raises `OSError` where the kernel cannot."""
+    """Calls `written` with the path of a watched file after it was written to (or closed: see `watch`). Raises `OSError` where the
+    kernel cannot."""
 
     def __init__(self, written: Callable[[Path], None]) -> None:
         self._written = written
@@ -24,9 +28,9 @@ class FileEvents:
         self._fd = self._checked(self._libc.inotify_init1(_NONBLOCK_CLOEXEC))
         asyncio.get_running_loop().add_reader(self._fd, self._read)
 
-    def watch(self, path: Path) -> None:
-        """Watch a file that exists, from now on. Twice is once."""
-        number = self._checked(self._libc.inotify_add_watch(self._fd, os.fsencode(path), _IN_MODIFY))
+    def watch(self, path: Path, what: int = WRITTEN) -> None:
+        """Watch a file that exists for `what`, from now on. Twice is once."""
+        number = self._checked(self._libc.inotify_add_watch(self._fd, os.fsencode(path), what))
         self._paths[number] = path
 
     def close(self) -> None:

@@ -90,6 +90,20 @@ class Paths:
         return self.run / "agent.lock"
 
     @property
+    def busy(self) -> Path:
+        """Whoever locks it holds a switch off (docs/robot-contract.md, "Not now")."""
+        return self.run / "busy"
+
+    @property
+    def hold_socket(self) -> Path:
+        """Where every user of the machine may say "not now"."""
+        return self.run / "hold.sock"
+
+    @property
+    def holds(self) -> Path:
+        return self.agent / "holds.json"
+
+    @property
     def locks(self) -> Path:
         """One lock file for each exclusive hardware (docs/robot-contract.md)."""
         return self.run / "locks"

@@ -73,7 +73,7 @@ class Lock:
 
     def hold(self) -> Hold:
         """As it is told."""
-        id = f"p{self.pids[0]}" if self.pids else "p0"
+        id = f"p{self.pids[0]}" if self.pids else "lock"
         return Hold(
             id=id, owner=self.owner, reason=self.reason, since=self.since, until=None, kind="lock", pids=self.pids
         )

@@ -100,7 +100,7 @@ class ClonedKey(msgspec.Struct, frozen=True, tag="cloned_key", tag_field="reason
 
 class Busy(msgspec.Struct, frozen=True, tag="busy", tag_field="reason"):
     """Somebody on the robot, or its program, said "not now". `until` None: until its holder lets go or dies. `id`: of the lease, `h3`;
-    `p1234` for the process that holds the lock of /run/lekiwi/busy."""
+    `p1234` for the process that holds the lock of /run/lekiwi/busy, `lock` when that process cannot be named."""
 
     owner: str
     why: str
@@ -314,6 +314,8 @@ def remedy(reason: Reason, robot: str = "NAME") -> str:
             return f"lekiwi robots rm {robot}, add it again, and join one machine with each name"
         case Busy(until=until, id=id):
             wait = f", or wait until {until:%H:%M:%S}" if until is not None else ""
+            if id == "lock":
+                return f"end the program on {robot} that has locked /run/lekiwi/busy{_FORCE}"
             if id.startswith("p"):
                 return f"end process {id[1:]} on {robot}{wait}{_FORCE}"
             return f"lekiwi-agent release {id or '--all'} on {robot}{wait}{_FORCE}"
