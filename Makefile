@@ -6,7 +6,7 @@ ARGS ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit integration acceptance bench setup format clean
+.PHONY: help demo test lint unit integration acceptance robots bench docs setup format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,11 +40,17 @@ integration: $(STAMP) ## one real engine each
 acceptance: $(STAMP) ## real server, agents, git, CLI
 	@$(BIN)/pytest tests/acceptance
 
+robots: $(STAMP) ## robots with systemd, booted in containers (root)
+	@$(BIN)/pytest tests/robots
+
 test: lint ## everything that CI runs
 	@$(BIN)/pytest tests
 
 bench: $(STAMP) ## the figures, as a table and JSON
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(STAMP) ## write what is generated in the documentation
+	@$(BIN)/python docs/generate.py
 
 format: $(STAMP) ## let ruff format and fix
 	@$(BIN)/ruff format .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -28,7 +29,7 @@ class Disk:
         self.mount.mkdir(parents=True)
         with self.image.open("wb") as file:
             file.truncate((mebibytes or KINDS[kind]) << 20)
-        options = ("-F", "-E", "lazy_itable_init=0,nodiscard") if kind == "ext4" else ()
+        options = ("-F", "-m", "0", "-E", "lazy_itable_init=0,nodiscard") if kind == "ext4" else ()
         call(f"mkfs.{kind}", "-q", *options, self.image)
         self.attach()
 
@@ -72,7 +73,13 @@ class Disk:
         """Take all room but `but_bytes` with one file; remove it to give the room back."""
         hog = self.mount / "hog"
         with hog.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, self.free_bytes() - but_bytes))
+            size = 0
+            for step in (1 << 20, 1 << 16, 1 << 12):
+                with contextlib.suppress(OSError):  # until there is no more
+                    while True:
+                        os.posix_fallocate(file.fileno(), size, step)
+                        size += step
+            file.truncate(max(0, size - but_bytes))
             os.fsync(file.fileno())
         return hog
 

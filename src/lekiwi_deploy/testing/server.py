@@ -85,9 +85,11 @@ class LocalServer:
     def is_ready(self) -> bool:
         """Whether /readyz says so."""
         try:
-            with self._lan.entered() if self._lan is not None else contextlib.nullcontext():
-                with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:
-                    return bool(answer.status == 200)
+            with (
+                self._lan.entered() if self._lan is not None else contextlib.nullcontext(),
+                urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer,
+            ):
+                return bool(answer.status == 200)
         except OSError:
             return False
 
