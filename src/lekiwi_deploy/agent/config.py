@@ -12,6 +12,7 @@ import msgspec
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.content.durable import sync_path, write_durably
 from lekiwi_deploy.errors import Conflict, Failed, NotFound
+from lekiwi_deploy.robot.holds import LONGEST_S
 from lekiwi_deploy.wire.encoding import decode, encode
 from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName, RobotId
 
@@ -22,7 +23,7 @@ FEWEST_DEPLOYMENTS = 2
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     """agent.json. `server`: URL; `server_id`: the lasting id that the robot signs for. `port_offset` is added to every
     service's port, so that many robots fit on one machine. `max_deployments`: how many this robot retains; None: as many as
-    the server says, 100."""
+    the server says, 100. `longest_hold_s`: the longest time for which somebody on the robot may say "not now" at once (they may renew)."""
 
     server: str
     server_id: str
@@ -32,6 +33,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     port_offset: int = 0
     max_deployments: Annotated[int, msgspec.Meta(ge=FEWEST_DEPLOYMENTS)] | None = None
     insecure_http: bool = False
+    longest_hold_s: Annotated[float, msgspec.Meta(gt=0)] = LONGEST_S
 
 
 def read_config(paths: Paths) -> AgentConfig:

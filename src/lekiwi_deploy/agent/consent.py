@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -25,7 +26,7 @@ _CLOSED_S = 0.02
 
 
 class Consent:
-    """Of one robot. `note` adds to its history; `wake` makes the reconcile loop look again; `later` does that after so many seconds;
+    """Of one robot. `note` adds to its history; `wake` makes the reconcile loop look again;
     `longest_s`: the longest time that a lease may have to run; `switching`: whether a switch is under way."""
 
     def __init__(
@@ -35,12 +36,10 @@ class Consent:
         longest_s: float,
         note: Callable[[str, str], None],
         wake: Callable[[], None],
-        later: Callable[[float, Callable[[], None]], object],
         switching: Callable[[], bool],
     ) -> None:
         self._note = note
         self._wake = wake
-        self._later = later
         self._book = HoldBook(paths.holds)
         self._lock = BusyLock(paths.busy, let_go=self._let_go)
         self._lock_trouble = ""
@@ -116,4 +115,4 @@ class Consent:
 
     def _let_go(self) -> None:
         if self._told:
-            self._later(_CLOSED_S, self._wake)
+            asyncio.get_running_loop().call_later(_CLOSED_S, self._wake)

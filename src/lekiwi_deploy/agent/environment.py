@@ -14,6 +14,7 @@ from lekiwi_deploy.wire.manifest import Manifest, Service
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INHERITED = ("HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 _STATE = "LEKIWI_STATE"
+_INSTANCE = "LEKIWI_INSTANCE"
 
 
 def family_prefix(paths: Paths) -> str:
@@ -37,6 +38,7 @@ def launch(
 ) -> Launch:
     """How to start `service` of a deployment that is laid out. `variables`: the robot's own."""
     slot = paths.deployments / ref.id
+    mark = f"{instance_id(service.name, fingerprint)}@{paths.root}"
     state = paths.state / service.name
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     environment = {
@@ -54,7 +56,10 @@ def launch(
         "LEKIWI_DEPLOYMENT": ref.id,
         "LEKIWI_VERSION": ref.version,
         "LEKIWI_SERVICE": service.name,
+        "LEKIWI_BUSY": str(paths.busy),
+        "LEKIWI_HOLD": str(paths.hold_socket),
         _STATE: str(state),
+        _INSTANCE: mark,
     }
     if manifest.python_path:
         environment["PYTHONPATH"] = os.pathsep.join(str(slot / folder) for folder in manifest.python_path)
@@ -72,7 +77,7 @@ def launch(
         deployment=ref.id,
         fingerprint=fingerprint,
         log=paths.logs / f"{service.name}.log",
-        family=f"{_STATE}={state}",
+        family=f"{_INSTANCE}={mark}",
         grace_s=service.stop_grace_s,
         port=port,
         notify=service.notify,

@@ -12,7 +12,7 @@ from lekiwi_deploy.content.objects import CorruptObject
 from lekiwi_deploy.content.slots import MissingObjects
 from lekiwi_deploy.errors import LekiwiError
 from lekiwi_deploy.robot.backoff import fetch_delay
-from lekiwi_deploy.robot.steps import LayOut, Observed, Step, next_steps
+from lekiwi_deploy.robot.steps import Activate, LayOut, Next, Observed, Step, next_steps
 from lekiwi_deploy.robot.trial import Waiting
 from lekiwi_deploy.robot.wanted import target
 from lekiwi_deploy.wire.reasons import DiskFull
@@ -27,7 +27,7 @@ async def reconcile(robot: Robot) -> None:
         robot.nudged.clear()
         try:
             seen = observe(robot)
-            next_ = next_steps(target(robot.ledger), seen)
+            next_ = await _with_consent(robot, seen)
             if robot.waiting != next_.waiting:
                 robot.waiting = next_.waiting
             robot.turned()
@@ -45,6 +45,21 @@ async def reconcile(robot: Robot) -> None:
             text = error.message if isinstance(error, LekiwiError) else str(error)
             robot.history.trouble(f"a step failed and is tried again: {text}")
             await asyncio.sleep(min(10.0, fetch_delay(troubles, robot.randomness())))
+
+
+async def _with_consent(robot: Robot, seen: Observed) -> Next:
+    """What to do; a switch that is due waits for holds and conditions, which are looked at only then."""
+    ledger = robot.ledger
+    next_ = next_steps(target(ledger), seen)
+    due = next((step.deployment for step in next_.steps if isinstance(step, Activate)), None)
+    if due is None:
+        robot.consent.over()
+        return next_
+    holds = await robot.held_off(due)
+    if robot.ledger is not ledger:  # something else may be wanted by now
+        robot.nudge()
+        return next_steps(ledger.live, seen)
+    return next_steps(due, seen, holds) if holds else next_
 
 
 async def _do(robot: Robot, step: Step) -> None:
@@ -81,6 +96,9 @@ def _wake_in(robot: Robot, seen: Observed) -> float:
     times = [_LONGEST_S]
     if isinstance(seen.judgement, Waiting) and seen.judgement.good_in_s is not None:
         times.append(seen.judgement.good_in_s)
+    consent = robot.consent.look_again_in()
+    if consent is not None:
+        times.append(consent)
     retry = robot.fetches.next_try_in()
     if retry is not None:
         times.append(retry)

@@ -12,6 +12,7 @@ import msgspec
 from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.byte_code import compile_slot, is_wanted
 from lekiwi_deploy.agent.config import AgentConfig
+from lekiwi_deploy.agent.consent import Consent
 from lekiwi_deploy.agent.download import Downloads, Job, NoRoom, TicketExpired
 from lekiwi_deploy.agent.failpoints import fp
 from lekiwi_deploy.agent.fetching import Fetches
@@ -26,11 +27,11 @@ from lekiwi_deploy.agent.tail import Tail
 from lekiwi_deploy.errors import BadInput, LekiwiError, NotFound
 from lekiwi_deploy.robot.ledger import Ledger
 from lekiwi_deploy.robot.record import fetch_failed, staged
-from lekiwi_deploy.robot.wanted import accept
+from lekiwi_deploy.robot.wanted import accept, by_hand_here, forced
 from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest
 from lekiwi_deploy.wire.link import Desired
 from lekiwi_deploy.wire.platforms import Platform
-from lekiwi_deploy.wire.reasons import Reason
+from lekiwi_deploy.wire.reasons import Reason, sentence
 
 EVENT_BYTES = 8 << 20
 LOG_BYTES = 32 << 20
@@ -102,6 +103,29 @@ class Robot:
             progressed=self.report_due.set,
             randomness=randomness,
         )
+
+        self.consent = Consent(
+            paths,
+            longest_s=config.longest_hold_s,
+            note=self.history.note,
+            wake=self.nudge,
+            switching=lambda: self.switching,
+        )
+        self._overridden: tuple[DeploymentId, int] | None = None
+
+    async def held_off(self, deployment: DeploymentId) -> tuple[Reason, ...]:
+        """Why not to switch to `deployment`, which is here, now: holds and unmet conditions, unless a person wants it all the same."""
+        if by_hand_here(self.ledger):
+            return ()
+        made = self.ledger.slots[deployment].ref.created_at
+        reasons = await self.consent.held_off(self.slots.manifest(deployment).conditions, made)
+        if not reasons or not forced(self.ledger):
+            return reasons
+        if self._overridden != (deployment, self.ledger.generation):
+            self._overridden = (deployment, self.ledger.generation)
+            why = "; ".join(map(sentence, reasons))
+            self.history.note("overridden", f"{deployment} is switched to by force, although: {why}", deployment)
+        return ()
 
     def nudge(self) -> None:
         """Look again soon."""

@@ -51,6 +51,7 @@ async def _run(paths: Paths, leave_services: bool, net_user: int | None) -> None
         reporter = Reporter(robot)
         control = Control(robot, reporter)
         await control.open()
+        await robot.consent.open()
         network = await open_network(robot, control, net_user)
         robot.fetches.use(network.content)
         _tell_hello(robot)
@@ -79,6 +80,7 @@ async def _run(paths: Paths, leave_services: bool, net_user: int | None) -> None
             notify_systemd.tell("STOPPING=1")
             await close_network(network)
             await control.close()
+            await robot.consent.close()
             await _end(robot, tasks, leave_services)
 
 

@@ -38,6 +38,7 @@ async def start(paths: Paths, *, randomness: Callable[[], float]) -> Robot:
     for text in trouble:
         robot.history.trouble(text)
     robot.history.catch_up(ledger.outcome)
+    robot.consent.load()
     journal.keep_reserve()
     _check_slots(robot)
     robot.services.plan = robot.replan()

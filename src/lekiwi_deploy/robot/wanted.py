@@ -16,6 +16,9 @@ from lekiwi_deploy.robot.slots import Released, SlotState
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.link import Desired, Pin
 
+SERVER_PIN = "lekiwi rollback --robot"
+"""Who set a pin that came from the server. Nobody on the robot goes by that name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -50,7 +53,7 @@ def accept(ledger: Ledger, desired: Desired, now: datetime) -> Answer:
         why = f"the pin to {pin.deployment} was lifted by hand"
         pin = None
     elif desired.by_hand and not desired.resume and ref is not None:
-        pin, why = Pin(deployment=ref.id, by="lekiwi rollback --robot", at=now), f"pinned to {ref.id} by hand"
+        pin, why = Pin(deployment=ref.id, by=SERVER_PIN, at=now), f"pinned to {ref.id} by hand"
         over = ref.created_at
     elif pin is not None and ref is not None and ref.created_at > max(pin.at, over or pin.at):
         why = f"{ref.id} was created after the pin to {pin.deployment}, which ends"
@@ -80,6 +83,22 @@ def target(ledger: Ledger) -> DeploymentId | None:
     if ledger.desired is not None and ledger.desired.deployment is not None:
         return ledger.desired.deployment.id
     return None
+
+
+def by_hand_here(ledger: Ledger) -> bool:
+    """Whether a person on the robot wants what is wanted: nothing holds that back."""
+    return ledger.pin is not None and ledger.pin.by != SERVER_PIN
+
+
+def forced(ledger: Ledger) -> bool:
+    """Whether a person wants it over whatever would hold it back (`--force`)."""
+    desired = ledger.desired
+    return (
+        desired is not None
+        and desired.force
+        and desired.deployment is not None
+        and target(ledger) == desired.deployment.id
+    )
 
 
 def pinned(ledger: Ledger, pin: Pin) -> Ledger:

@@ -258,8 +258,8 @@ class DeploymentRef(msgspec.Struct, frozen=True, kw_only=True):
 class Desired(msgspec.Struct, frozen=True, kw_only=True, tag="desired", tag_field="type"):
     """What the server wants of this robot. `deployment` None: nothing yet, keep what runs.
 
-    `by_hand`: a person asked for exactly this on this robot (rollback, `robots resume`): it replaces a pin, and a
-    quarantine only with `force`. `max_deployments`: how many are retained.
+    `by_hand`: a person asked for exactly this on this robot (rollback, `robots resume`): it replaces a pin. `force`: a person wants it over
+    whatever would hold it back: a quarantine, holds, unmet conditions. `max_deployments`: how many are retained.
     """
 
     epoch: int
