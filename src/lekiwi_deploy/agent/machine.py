@@ -26,6 +26,11 @@ def boottime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def monotonic() -> float:
+    """Seconds of the clock that programs name in their messages (CLOCK_MONOTONIC)."""
+    return time.monotonic()
+
+
 def utc_now() -> datetime:
     """The wall clock, for people only."""
     return datetime.now(UTC)

@@ -9,15 +9,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import signal
 import socket
-from collections.abc import Mapping
-from pathlib import Path
-
-from lekiwi_deploy.agent.supervisors.spawn import bury, gone, signal_group, spawn
 
 _HEAD = 4096
-_TAIL = 2000
 _LOOPBACKS = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 """Both are tried: what listens on `localhost` only may have either."""
 
@@ -46,62 +40,6 @@ async def http(port: int, path: str, timeout_s: float) -> str | None:
         return f"{what} did not answer within {timeout_s:g} s"
     except OSError as error:
         return f"{what}: {_words(error)}"
-
-
-async def command(
-    run: tuple[str, ...], folder: Path, environment: Mapping[str, str], timeout_s: float, helpers: set[int]
-) -> str | None:
-    """Whether `run` exits with 0. `helpers`: the process ids that somebody waits for (see `ProcessSupervisor.helpers`)."""
-    what = " ".join(run)[:80]
-    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        try:
-            pid, pidfd = spawn(run, folder=folder, environment=environment, output=writer)
-        except (OSError, ValueError) as error:
-            return f"{what}: {error.strerror if isinstance(error, OSError) else error}"
-        finally:
-            os.close(writer)
-        helpers.add(pid)
-        try:
-            async with asyncio.timeout(timeout_s):
-                await gone(pidfd)
-            signal_group(pid, signal.SIGKILL)
-            how = bury(pidfd)
-        except TimeoutError:
-            return f"{what} took longer than {timeout_s:g} s"
-        finally:
-            signal_group(pid, signal.SIGKILL)
-            if pid in helpers:
-                await _bury_late(pid, pidfd, helpers)
-        if how == "exited with code 0":
-            return None
-        return f"{what} {how}{_last_line(reader)}"
-    finally:
-        os.close(reader)
-
-
-async def _bury_late(pid: int, pidfd: int, helpers: set[int]) -> None:
-    try:
-        async with asyncio.timeout(1.0):
-            await gone(pidfd)
-        bury(pidfd)
-    except TimeoutError:
-        pass
-    finally:
-        helpers.discard(pid)
-        os.close(pidfd)
-
-
-def _last_line(reader: int) -> str:
-    data = b""
-    try:
-        while chunk := os.read(reader, 65536):
-            data = (data + chunk)[-_TAIL:]
-    except BlockingIOError:
-        pass
-    lines = data.decode(errors="replace").strip().splitlines()
-    text = "".join(character if character.isprintable() else " " for character in lines[-1]) if lines else ""
-    return f": {text[:200]}" if text else ""
 
 
 async def _connect(port: int) -> socket.socket:

@@ -12,7 +12,7 @@ from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.plan import Plan
 from lekiwi_deploy.agent.supervisors.process import ProcessSupervisor
 from lekiwi_deploy.agent.supervisors.records import ProcessRecords
-from lekiwi_deploy.agent.supervisors.supervisor import Launch, ProcessSeen, ProcessState
+from lekiwi_deploy.agent.supervisors.supervisor import Launch, ProcessSeen, ProcessState, service_of
 from lekiwi_deploy.agent.tail import Tail
 from lekiwi_deploy.agent.watch import Watch
 from lekiwi_deploy.robot.health import Verdict
@@ -46,40 +46,43 @@ class Services:
         self._watches: dict[str, tuple[int, Watch]] = {}
         self._holds: dict[str, tuple[int | None, str | None]] = {}  # port and hardware of what was started
         self._strangers: dict[str, frozenset[int]] = {}  # who listened on its port before it was started
+        self.helpers: set[int] = set()
+        """Children of the agent that are no services and have someone who waits for them."""
         self._supervisor = ProcessSupervisor(
             ProcessRecords(paths.processes),
+            root=paths.root,
+            prefix=family_prefix(paths),
             relaunch=self._relaunch,
-            changed=self._changed,
+            changed=lambda instance: self._changed(service_of(instance)),
             note=lambda kind, text, seen: note(kind, text, seen.deployment, seen.service),
             randomness=randomness,
+            helpers=self.helpers,
         )
 
-    @property
-    def helpers(self) -> set[int]:
-        """See `ProcessSupervisor.helpers`."""
-        return self._supervisor.helpers
+    def _processes(self) -> dict[str, ProcessSeen]:
+        return {seen.service: seen for seen in self._supervisor.seen().values()}
 
     async def adopt(self) -> None:
         """Find what an earlier agent started."""
-        await self._supervisor.adopt(family_prefix(self._paths))
+        await self._supervisor.adopt()
         for seen in self._supervisor.seen().values():
             self._tail.follow(seen.service, self._paths.logs / f"{seen.service}.log", seen.deployment)
 
     def use(self, plan: Plan | None) -> None:
         """What is live changed: watch those that stay with the checks of now."""
         self.plan = plan
-        for name in list(self._supervisor.seen()):
+        for name in list(self._processes()):
             self._changed(name)
 
     def stale(self) -> tuple[str, ...]:
         """Services whose process is not what the plan says."""
         wanted = self.plan.fingerprints if self.plan is not None else {}
-        running = {name: seen.fingerprint for name, seen in self._supervisor.seen().items()}
+        running = {name: seen.fingerprint for name, seen in self._processes().items()}
         return tuple(sorted(name for name in {*wanted, *running} if wanted.get(name) != running.get(name)))
 
     def fingerprints(self) -> dict[str, str]:
         """Of what runs, or is started again after a delay."""
-        return {name: seen.fingerprint for name, seen in self._supervisor.seen().items()}
+        return {name: seen.fingerprint for name, seen in self._processes().items()}
 
     def in_use(self) -> frozenset[DeploymentId]:
         """Deployments that a process runs from."""
@@ -90,7 +93,7 @@ class Services:
         if self.plan is None:
             return {}
         found = {}
-        for name, process in self._supervisor.seen().items():
+        for name, process in self._processes().items():
             if self.plan.fingerprints.get(name) != process.fingerprint:
                 continue
             watch = self._watches.get(name)
@@ -111,14 +114,14 @@ class Services:
     def up_at(self, name: str) -> float | None:
         """When (CLOCK_BOOTTIME) its process could serve: ready for the first time, or started when nothing is asked of it but
         to live. None: it could not yet."""
-        seen, watch = self._supervisor.seen().get(name), self._watches.get(name)
+        seen, watch = self._processes().get(name), self._watches.get(name)
         if seen is None or watch is None or seen.pid is None:
             return None
         return seen.started if watch[1].only_process else watch[1].ready_at
 
     def reports(self) -> tuple[ServiceReport, ...]:
         """Every service, by name."""
-        processes = self._supervisor.seen()
+        processes = self._processes()
         names = sorted({*processes, *(self.plan.services if self.plan is not None else ())})
         return tuple(self._report(name, processes.get(name)) for name in names)
 
@@ -126,7 +129,7 @@ class Services:
         """Stop what runs of these and start what the plan says, all at once. A service waits for the end of its own process and
         of any of these that holds its port or hardware. `stopped` gets when (CLOCK_BOOTTIME) each that ran was told to stop."""
         plan = self.plan
-        running = [name for name in names if name in self._supervisor.seen()]
+        running = [name for name in names if name in self._processes()]
         for name in running:
             stopped[name] = machine.boottime()
         loop = asyncio.get_running_loop()
@@ -153,7 +156,9 @@ class Services:
     async def _stop(self, name: str) -> None:
         plan = self.plan
         known = plan.services.get(name) if plan is not None else None
-        await self._supervisor.stop(name, known.stop_grace_s if known is not None else None)
+        seen = self._processes().get(name)
+        if seen is not None:
+            await self._supervisor.stop(seen.instance, known.stop_grace_s if known is not None else None)
         self._tail.drain(name, ended=True)
 
     async def _start(self, plan: Plan, name: str, stops: Mapping[str, asyncio.Task[None]]) -> None:
@@ -186,18 +191,19 @@ class Services:
                 "log_lost", f"the output of {launch.service} is not read: {error.strerror}", None, launch.service
             )
 
-    def _relaunch(self, name: str) -> Launch | None:
+    def _relaunch(self, seen: ProcessSeen) -> Launch | None:
         plan = self._replan()
         if plan is None:
             return None
         self.plan = plan
-        launch = plan.launch(name)
-        if launch is not None:
-            self._prepare(launch, plan)
+        launch = plan.launch(seen.service)
+        if launch is None or launch.instance != seen.instance:
+            return None
+        self._prepare(launch, plan)
         return launch
 
     def _changed(self, name: str) -> None:
-        seen, known = self._supervisor.seen().get(name), self._watches.get(name)
+        seen, known = self._processes().get(name), self._watches.get(name)
         pid = seen.pid if seen is not None and seen.state is ProcessState.RUNNING else None
         plan = self.plan
         keep = known is not None and known[0] == pid and plan is not None and name in plan.services
@@ -220,7 +226,7 @@ class Services:
             offset=plan.config.port_offset,
             started=seen.started,
             changed=self._nudge,
-            helpers=self._supervisor.helpers,
+            run_command=self._supervisor.run,
         )
 
     def _report(self, name: str, process: ProcessSeen | None) -> ServiceReport:

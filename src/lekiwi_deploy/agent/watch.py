@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from lekiwi_deploy.agent import machine, probes
 from lekiwi_deploy.agent.listeners import listeners
@@ -21,6 +21,8 @@ from lekiwi_deploy.robot.trial import CheckSeen
 from lekiwi_deploy.wire.manifest import CommandCheck, HealthCheck, HttpCheck, ProcessCheck, TcpCheck
 
 _LONGEST_S = 3600.0
+RunCommand = Callable[[Launch, tuple[str, ...], float], Awaitable[tuple[str | None, tuple[str, ...]]]]
+"""`Supervisor.run`."""
 
 
 class Watch:
@@ -38,7 +40,7 @@ class Watch:
         offset: int,
         started: float,
         changed: Callable[[], None],
-        helpers: set[int],
+        run_command: RunCommand,
     ) -> None:
         self.checks = checks
         self.ready_at: float | None = None
@@ -47,7 +49,7 @@ class Watch:
         self._strangers = strangers
         self._offset = offset
         self._changed = changed
-        self._helpers = helpers
+        self._run_command = run_command
         self._states = {self._key(check): CheckState(started) for check in checks}
         self._told: dict[str, Verdict] = {}
         self._tasks = [asyncio.get_running_loop().create_task(self._run(check)) for check in checks]
@@ -112,9 +114,7 @@ class Watch:
                     return "the service has no port"
                 return await probes.tcp(port, timeout_s) or self._stranger(port)
             case CommandCheck(run=run):
-                return await probes.command(
-                    run, self._launch.folder, self._launch.environment, timeout_s, self._helpers
-                )
+                return (await self._run_command(self._launch, run, timeout_s))[0]
             case ProcessCheck():
                 return None
 

@@ -48,7 +48,9 @@ def test_a_service_sees_its_own_world_and_nothing_else(monkeypatch: pytest.Monke
     assert found.environment["PORT"] == "8100"
     assert found.environment["KEY"] == "1"
     assert not {"OTHER", "GONE", "SECRET_OF_THE_AGENT"} & set(found.environment)
-    assert found.family.startswith(family_prefix(paths))
+    state = f"LEKIWI_STATE={found.environment['LEKIWI_STATE']}"
+    assert state.startswith(family_prefix(paths))
+    assert found.family == "LEKIWI_INSTANCE=" + found.environment["LEKIWI_INSTANCE"] == "LEKIWI_INSTANCE=web-f@/r"
     assert "KEY" not in repr(found)
     assert missing_variables(WEB, {"KEY": "1"}) == ("GONE",)
 

@@ -1,4 +1,4 @@
-"""The processes that a service started, also those that left its session: found by an inherited variable, or because the
+"""The processes that an instance started, also those that left its session: found by an inherited variable, or because the
 kernel hands orphans to the agent (which is their subreaper)."""
 
 from __future__ import annotations
@@ -21,12 +21,25 @@ def become_subreaper() -> None:
         raise OSError(code, os.strerror(code))
 
 
-def children() -> set[int]:
-    """The agent's children, zombies included."""
+def children(of: int | None = None) -> set[int]:
+    """The children of a process (None: of the agent), zombies included."""
     found: set[int] = set()
-    for task in Path("/proc/self/task").iterdir():
+    try:
+        tasks = list(Path(f"/proc/{'self' if of is None else of}/task").iterdir())
+    except OSError:
+        return found
+    for task in tasks:
         with contextlib.suppress(OSError):
             found.update(int(pid) for pid in (task / "children").read_text().split())
+    return found
+
+
+def descendants(pid: int) -> set[int]:
+    """The process and all that it started and that did not lose their parent."""
+    found, new = {pid}, {pid}
+    while new:
+        new = set().union(*(children(one) for one in new)) - found
+        found |= new
     return found
 
 
@@ -40,16 +53,28 @@ def reap(known: Collection[int]) -> None:
 def is_of(pid: int, session: int | None, family: str) -> bool:
     """Whether the process belongs to the session or inherited the variable assignment `family`. Zombies belong to nobody."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
-            fields = file.read().rpartition(b")")[2].split()
+        fields = _stat(pid)
         if fields[0] in (b"Z", b"X"):
             return False
         if session is not None and int(fields[3]) == session:
             return True
-        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
-            return family.encode() in file.read().split(b"\0")
+        return family.encode() in _variables(pid)
     except OSError:
         return False
+
+
+def may_speak(pid: int, uid: int, session: int | None, family: str) -> bool:
+    """Whether a message from process `pid` of user `uid` is of that session or family. Of one that is gone already only its user can be
+    checked, which is enough: a process of our own user could do anything to the instance anyway."""
+    if pid == session:
+        return True
+    try:
+        fields = _stat(pid)
+    except OSError:
+        return uid == os.geteuid()
+    if fields[0] in (b"Z", b"X"):
+        return session is not None and int(fields[3]) == session
+    return is_of(pid, session, family)
 
 
 def everyone() -> Iterator[int]:
@@ -66,19 +91,17 @@ def members(candidates: Collection[int] | None, session: int | None, family: str
     return [pid for pid in pool if is_of(pid, session, family)]
 
 
-def strays(families: str, adopted_sessions: Collection[int]) -> list[int]:
-    """Processes that inherited an assignment beginning with `families` and are of no adopted session: an agent that died between
-    starting them and writing it down left them."""
+def strays(families: str, adopted_sessions: Collection[int], adopted_families: Collection[str]) -> list[int]:
+    """Processes that inherited an assignment beginning with `families` and are of no adopted session or family: an agent that died
+    between starting them and writing it down left them."""
     found = []
-    prefix = families.encode()
+    prefix, known = families.encode(), {family.encode() for family in adopted_families}
     for pid in everyone():
         with contextlib.suppress(OSError, IndexError, ValueError):
-            with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
-                if not any(item.startswith(prefix) for item in file.read().split(b"\0")):
-                    continue
-            with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
-                session = int(file.read().rpartition(b")")[2].split()[3])
-            if session not in adopted_sessions:
+            variables = _variables(pid)
+            if not any(item.startswith(prefix) for item in variables) or not known.isdisjoint(variables):
+                continue
+            if int(_stat(pid)[3]) not in adopted_sessions:
                 found.append(pid)
     return found
 
@@ -96,3 +119,13 @@ def kill(pids: Collection[int]) -> list[int]:
                 continue
             fds.append(fd)
     return fds
+
+
+def _stat(pid: int) -> list[bytes]:
+    with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+        return file.read().rpartition(b")")[2].split()
+
+
+def _variables(pid: int) -> list[bytes]:
+    with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
+        return file.read().split(b"\0")

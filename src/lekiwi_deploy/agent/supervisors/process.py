@@ -1,4 +1,4 @@
-"""Services as plain processes: each leads its own session, writes to its own log file, and outlives the agent.
+"""Instances as plain processes: each leads its own session, writes to its own log file, and outlives the agent.
 
 A new agent adopts what an earlier one started (by pid, start time and boot). Ends are noticed through pidfds.
 """
@@ -9,146 +9,186 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.failpoints import fp
 from lekiwi_deploy.agent.supervisors import families
-from lekiwi_deploy.agent.supervisors.records import ProcessRecord, ProcessRecords, open_same, start_ticks
-from lekiwi_deploy.agent.supervisors.spawn import bury, gone, signal_group, spawn
-from lekiwi_deploy.agent.supervisors.supervisor import Launch, ProcessSeen, ProcessState, instance_id
+from lekiwi_deploy.agent.supervisors.commands import run_command
+from lekiwi_deploy.agent.supervisors.ending import KILL_S, finish_off, signal_all, wait_all
+from lekiwi_deploy.agent.supervisors.notify import NotifySocket, address
+from lekiwi_deploy.agent.supervisors.records import ProcessRecord, ProcessRecords, is_paused, open_same
+from lekiwi_deploy.agent.supervisors.running import Running
+from lekiwi_deploy.agent.supervisors.spawn import bury, signal_group, spawn
+from lekiwi_deploy.agent.supervisors.supervisor import Launch, ProcessSeen, ProcessState
+from lekiwi_deploy.agent.supervisors.told import after_message
 from lekiwi_deploy.robot.backoff import restart_delay
+from lekiwi_deploy.wire.ids import InstanceId
 
 _STEADY_S = 30.0
 """A process that lived for so long starts its back-off over."""
-_KILL_S = 5.0
-"""How long a killed process may take to vanish before we go on without it (it hangs in the kernel)."""
-
-
-@dataclass
-class _Service:
-    seen: ProcessSeen
-    family: str
-    grace_s: float
-    pidfd: int = -1
-    adopted: bool = False
-    streak: int = 0
-    retry: asyncio.TimerHandle | None = None
-    stopping: bool = False
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+_ABORT_S = 2.0
+"""How long one that missed its watchdog has for a core dump."""
 
 
 class ProcessSupervisor:
-    """See `Supervisor`. `relaunch`: how to start a service again, None: not at all. `changed` is told the service's name,
-    `note` what happened, in a word and a sentence, for the robot's history."""
+    """See `Supervisor`. `root`: the robot's root folder; `prefix`: what the variable assignment begins with that every process of its
+    services inherits. `relaunch`: how to start an instance again, None: not at all. `note` is told what happened, in a word and a
+    sentence, for the robot's history. `helpers`: children of the agent that are no services and have someone who waits for them."""
 
     def __init__(
         self,
         records: ProcessRecords,
         *,
-        relaunch: Callable[[str], Launch | None],
-        changed: Callable[[str], None],
+        root: Path,
+        prefix: str,
+        relaunch: Callable[[ProcessSeen], Launch | None],
+        changed: Callable[[InstanceId], None],
         note: Callable[[str, str, ProcessSeen], None],
         randomness: Callable[[], float],
+        helpers: set[int],
     ) -> None:
         self._records = records
+        self._root = root
+        self._prefix = prefix
         self._relaunch = relaunch
         self._changed = changed
         self._note = note
         self._randomness = randomness
-        self._services: dict[str, _Service] = {}
+        self._helpers = helpers
+        self._instances: dict[InstanceId, Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.helpers: set[int] = set()
-        """Children that are no services and have someone who waits for them."""
 
-    def seen(self) -> Mapping[str, ProcessSeen]:
-        """Every service that is not stopped."""
-        return {name: service.seen for name, service in self._services.items()}
+    def seen(self) -> Mapping[InstanceId, ProcessSeen]:
+        """See `Supervisor`."""
+        return {instance: running.seen for instance, running in self._instances.items()}
 
-    async def adopt(self, families_prefix: str) -> None:
-        """Find the processes of an earlier agent; end those that it could not write down any more."""
+    async def adopt(self) -> None:
+        """See `Supervisor`."""
         boot = machine.boot_id()
         for record in self._records.read():
             pidfd = open_same(record, boot)
             if pidfd is None:
-                self._records.remove(record.service)
-                continue
-            seen = ProcessSeen(
-                instance=instance_id(record.service, record.fingerprint),
-                service=record.service,
-                state=ProcessState.RUNNING,
-                deployment=record.deployment,
-                fingerprint=record.fingerprint,
-                pid=record.pid,
-                started=record.started,
-                since=record.since,
-                exits=record.exits,
-            )
-            service = _Service(seen, record.family, record.grace_s, pidfd=pidfd, adopted=True)
-            self._services[record.service] = service
-            self._watch(service)
-        sessions = {service.seen.pid for service in self._services.values() if service.seen.pid is not None}
-        await _wait_all(families.kill(families.strays(families_prefix, sessions)))
+                self._records.remove(record.instance)
+            else:
+                self._adopt(record, pidfd)
+        known = {running.family for running in self._instances.values()}
+        await wait_all(families.kill(families.strays(self._prefix, self._pids(), known)))
 
     def start(self, launch: Launch) -> None:
-        """Start a service that is stopped."""
-        assert launch.service not in self._services, launch.service
+        """See `Supervisor`."""
+        assert launch.instance not in self._instances, launch.instance
         self._start(launch, exits=0, streak=0)
 
-    async def stop(self, name: str, grace_s: float | None = None) -> None:
+    async def stop(self, instance: InstanceId, grace_s: float | None = None) -> None:
         """SIGTERM to the group, SIGKILL after `grace_s`, then to all that it left behind."""
-        service = self._services.get(name)
-        if service is None:
+        running = self._instances.get(instance)
+        if running is None:
             return
-        grace_s = service.grace_s if grace_s is None else grace_s
-        if service.retry is not None:
-            service.retry.cancel()
-            service.retry = None
-        service.stopping = True
-        pid = service.seen.pid
-        if service.pidfd >= 0 and pid is not None:
-            service.seen = replace(service.seen, state=ProcessState.STOPPING)
-            self._changed(name)
+        grace_s = running.grace_s if grace_s is None else grace_s
+        running.stopping = True
+        if running.retry is not None:
+            running.retry.cancel()
+        pid = running.seen.pid
+        if running.pidfd >= 0 and pid is not None:
+            running.seen = replace(running.seen, state=ProcessState.STOPPING)
+            self._changed(instance)
             signal_group(pid, signal.SIGTERM)
+            self._let_go_on(running)
             try:
                 async with asyncio.timeout(grace_s):
-                    await service.ended.wait()
+                    await running.ended.wait()
             except TimeoutError:
-                self._note("killed", f"{name} did not stop within {grace_s:g} s and was killed", service.seen)
+                text = f"{running.seen.service} did not stop within {grace_s:g} s and was killed"
+                self._note("killed", text, running.seen)
                 signal_group(pid, signal.SIGKILL)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_KILL_S):
-                        await service.ended.wait()
-        await self._finish_off(service)
-        if self._services.get(name) is service:
-            del self._services[name]
-            self._records.remove(name)
-        self._changed(name)
+                    async with asyncio.timeout(KILL_S):
+                        await running.ended.wait()
+        await self._finish_off(running)
+        self._forget(running)
+
+    def hold_down(self, instance: InstanceId, held: bool = True) -> None:
+        """See `Supervisor`."""
+        running = self._instances.get(instance)
+        if running is None or running.held == held:
+            return
+        running.held = held
+        if running.pidfd >= 0:
+            self._write(running)
+        elif held and not running.stopping:
+            self._later(self._bury_held(running))
+
+    def pause(self, instance: InstanceId) -> None:
+        """SIGSTOP to its group and to whatever it started beside."""
+        running = self._instances.get(instance)
+        if running is None or running.pidfd < 0 or running.stopping:
+            return
+        signal_all(running, signal.SIGSTOP, self._known())
+        running.seen = replace(running.seen, paused=True)
+        self._changed(instance)
+
+    def resume(self, instance: InstanceId) -> None:
+        """See `Supervisor`."""
+        running = self._instances.get(instance)
+        if running is not None and running.seen.paused:
+            self._let_go_on(running)
+            self._changed(instance)
+
+    async def run(
+        self, launch: Launch, command: tuple[str, ...], timeout_s: float
+    ) -> tuple[str | None, tuple[str, ...]]:
+        """See `Supervisor`. If this agent dies meanwhile, the next one ends it."""
+        name, _, mark = launch.family.partition("=")
+        environment = {**launch.environment, name: f"{mark}#command"}
+        launch.state.mkdir(parents=True, exist_ok=True)
+        return await run_command(command, launch.folder, environment, timeout_s, self._helpers)
+
+    async def keep_for_boot(self, launches: tuple[Launch, ...]) -> None:
+        """Nothing: at boot there are no processes before the agent starts them."""
 
     async def stop_all(self) -> None:
-        """Stop every service, all at once."""
-        await asyncio.gather(*(self.stop(name) for name in list(self._services)))
+        """See `Supervisor`."""
+        await asyncio.gather(*(self.stop(instance) for instance in list(self._instances)))
 
     def reap(self) -> None:
         """Bury orphans that were handed to us; called at SIGCHLD."""
         families.reap(self._known())
 
     def close(self) -> None:
-        """Let go of the services without touching them."""
+        """See `Supervisor`."""
         loop = asyncio.get_running_loop()
-        for service in self._services.values():
-            if service.retry is not None:
-                service.retry.cancel()
-            if service.pidfd >= 0:
-                loop.remove_reader(service.pidfd)
-                os.close(service.pidfd)
-                service.pidfd = -1
-        self._services.clear()
+        for running in self._instances.values():
+            running.release()
+            if running.pidfd >= 0:
+                loop.remove_reader(running.pidfd)
+                os.close(running.pidfd)
+                running.pidfd = -1
+        self._instances.clear()
 
-    def _known(self) -> set[int]:
-        pids = {service.seen.pid for service in self._services.values() if service.seen.pid is not None}
-        return pids | self.helpers
+    # --- starting
+
+    def _adopt(self, record: ProcessRecord, pidfd: int) -> None:
+        seen = replace(record.seen(), paused=is_paused(record.pid))
+        running = Running(
+            seen,
+            record.family,
+            record.grace_s,
+            notify=record.notify,
+            watchdog_s=record.watchdog_s,
+            pidfd=pidfd,
+            adopted=True,
+            held=record.held,
+        )
+        self._instances[record.instance] = running
+        self._listen(running)
+        self._watch(running)
+        if record.notify and not record.told.ready and record.told.waiting_for is None:
+            # It may have said that it is ready when no agent listened, and says it only once.
+            self._later(self.stop(record.instance))
 
     def _start(self, launch: Launch, *, exits: int, streak: int) -> None:
         seen = ProcessSeen(
@@ -161,135 +201,196 @@ class ProcessSupervisor:
             started=machine.boottime(),
             since=machine.utc_now(),
             exits=exits,
+            port=launch.port,
         )
-        service = _Service(seen, launch.family, launch.grace_s, streak=streak)
-        self._services[launch.service] = service
+        running = Running(
+            seen,
+            launch.family,
+            launch.grace_s,
+            notify=launch.notify,
+            watchdog_s=launch.watchdog_s,
+            streak=streak,
+            launch=launch,
+        )
+        self._instances[launch.instance] = running
+        if launch.notify or launch.lock is not None or launch.watchdog_s is not None:
+            self._listen(running)
         try:
-            pid, service.pidfd = self._spawn(launch)
+            pid, running.pidfd = self._spawn(launch, running)
         except (OSError, ValueError) as error:
             text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-            self._after_end(service, f"cannot be started: {launch.run[0]}: {text}")
+            self._after_end(running, f"cannot be started: {launch.run[0]}: {text}")
             return
         fp("service.after_spawn")
-        service.seen = replace(seen, pid=pid)
-        self._write(service)
-        self._watch(service)
-        self._changed(launch.service)
+        running.seen = replace(seen, pid=pid)
+        self._write(running)
+        self._watch(running)
+        self._changed(launch.instance)
 
-    def _spawn(self, launch: Launch) -> tuple[int, int]:
+    def _spawn(self, launch: Launch, running: Running) -> tuple[int, int]:
+        environment = dict(launch.environment)
+        if running.socket is not None:
+            environment["NOTIFY_SOCKET"] = address(self._root, launch.instance)
+            if launch.watchdog_s is not None:
+                environment["WATCHDOG_USEC"] = str(int(launch.watchdog_s * 1e6))
         try:
             output = os.open(launch.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:  # a full disk must not keep a service from starting
             output = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-            self._note(
-                "log_lost",
-                f"the output of {launch.service} cannot be kept: {error.strerror}",
-                self._services[launch.service].seen,
-            )
+            text = f"the output of {launch.service} cannot be kept: {error.strerror}"
+            self._note("log_lost", text, running.seen)
         try:
-            return spawn(launch.run, folder=launch.folder, environment=launch.environment, output=output)
+            return spawn(launch.run, folder=launch.folder, environment=environment, output=output)
         finally:
             os.close(output)
 
-    def _write(self, service: _Service) -> None:
-        seen = service.seen
-        assert seen.pid is not None
-        record = ProcessRecord(
-            service=seen.service,
-            pid=seen.pid,
-            ticks=start_ticks(seen.pid) or 0,
-            boot=machine.boot_id(),
-            started=seen.started,
-            since=seen.since,
-            deployment=seen.deployment,
-            fingerprint=seen.fingerprint,
-            family=service.family,
-            grace_s=service.grace_s,
-            exits=seen.exits,
-        )
+    def _listen(self, running: Running) -> None:
+        name = address(self._root, running.seen.instance)
         try:
-            self._records.write(record)
+            running.socket = NotifySocket(name, lambda data, pid, uid: self._heard(running, data, pid, uid))
         except OSError as error:
-            self._note(
-                "not_recorded", f"{seen.service} would not be found by a new agent: {error.strerror}", service.seen
-            )
+            text = f"{running.seen.service} cannot tell how it is: its socket {name} is in use: {error.strerror}"
+            self._note("trouble", text, running.seen)
 
-    def _watch(self, service: _Service) -> None:
-        asyncio.get_running_loop().add_reader(service.pidfd, self._on_end, service)
+    def _watch(self, running: Running) -> None:
+        asyncio.get_running_loop().add_reader(running.pidfd, self._on_end, running)
+        if not running.notify or running.seen.told.ready:
+            running.feed(self._bark)
 
-    def _on_end(self, service: _Service) -> None:
-        assert service.seen.pid is not None
-        # While the leader is a zombie its number cannot be given to anyone else: the moment to kill what it left behind.
-        signal_group(service.seen.pid, signal.SIGKILL)
-        how = bury(service.pidfd)
-        asyncio.get_running_loop().remove_reader(service.pidfd)
-        os.close(service.pidfd)
-        service.pidfd = -1
-        service.ended.set()
-        if service.stopping:
+    def _write(self, running: Running) -> None:
+        if running.seen.pid is None:
             return
-        if machine.boottime() - service.seen.started >= _STEADY_S:
-            service.streak = 0
-        self._after_end(service, how)
+        try:
+            self._records.write(running.record(machine.boot_id()))
+        except OSError as error:
+            text = f"{running.seen.service} would not be found by a new agent: {error.strerror}"
+            self._note("not_recorded", text, running.seen)
 
-    def _after_end(self, service: _Service, how: str) -> None:
-        service.streak += 1
-        delay = restart_delay(service.streak, self._randomness())
-        service.seen = replace(
-            service.seen,
+    # --- what it says
+
+    def _heard(self, running: Running, data: bytes, pid: int, uid: int) -> None:
+        seen = running.seen
+        if seen.pid is None or running.pidfd < 0 or not families.may_speak(pid, uid, seen.pid, running.family):
+            return
+        heard = after_message(seen.told, data, machine.monotonic())
+        before, running.seen = seen.told, replace(seen, told=heard.told)
+        if heard.failed:
+            self._abort(running, "said that it hangs")
+        elif heard.alive or (heard.told.ready and not before.ready):
+            running.feed(self._bark)
+        if replace(heard.told, status=before.status) != before:
+            self._write(running)
+            self._changed(seen.instance)
+
+    def _bark(self, running: Running) -> None:
+        dog = running.dog
+        if running.socket is not None:
+            running.socket.read()  # we may be late ourselves: what it said meanwhile counts
+        if running.dog is dog and running.pidfd >= 0 and not running.seen.paused:
+            running.dog = None
+            self._abort(running, f"gave no sign of life for {running.watchdog_s:g} s")
+
+    def _abort(self, running: Running, why: str) -> None:
+        assert running.seen.pid is not None
+        running.why = why
+        signal_group(running.seen.pid, signal.SIGABRT)
+        self._let_go_on(running)
+        pid = running.seen.pid
+        running.dog = asyncio.get_running_loop().call_later(_ABORT_S, signal_group, pid, signal.SIGKILL)
+
+    # --- pausing
+
+    def _let_go_on(self, running: Running) -> None:
+        if running.seen.paused:
+            signal_all(running, signal.SIGCONT, self._known())
+            running.seen = replace(running.seen, paused=False)
+
+    # --- ending
+
+    def _on_end(self, running: Running) -> None:
+        assert running.seen.pid is not None
+        if running.socket is not None:
+            running.socket.read()  # its last words
+        # While the leader is a zombie its number cannot be given to anyone else: the moment to kill what it left behind.
+        signal_group(running.seen.pid, signal.SIGKILL)
+        how = bury(running.pidfd)
+        asyncio.get_running_loop().remove_reader(running.pidfd)
+        os.close(running.pidfd)
+        running.pidfd = -1
+        if running.dog is not None:
+            running.dog.cancel()
+            running.dog = None
+        how = f"{running.why} and {how}" if running.why is not None else how
+        running.ended.set()
+        if running.stopping:
+            running.seen = replace(running.seen, exit=how, ended=machine.boottime())
+            self._changed(running.seen.instance)
+            return
+        if machine.boottime() - running.seen.started >= _STEADY_S:
+            running.streak = 0
+        self._after_end(running, how)
+
+    def _after_end(self, running: Running, how: str) -> None:
+        running.streak += 1
+        running.seen = replace(
+            running.seen,
             state=ProcessState.BACKING_OFF,
-            exits=service.seen.exits + 1,
+            exits=running.seen.exits + 1,
             exit=how,
+            ended=machine.boottime(),
             since=machine.utc_now(),
+            paused=False,
         )
-        service.ended.set()
-        self._records.remove(service.seen.service)
-        self._note("exited", f"{service.seen.service} {how}; starts again in {delay:.1f} s", service.seen)
-        service.retry = asyncio.get_running_loop().call_later(delay, self._retry, service)
-        self._changed(service.seen.service)
+        running.ended.set()
+        self._records.remove(running.seen.instance)
+        if running.held:
+            self._note("exited", f"{running.seen.service} {how}; another has taken its place", running.seen)
+            self._later(self._bury_held(running))
+        else:
+            delay = restart_delay(running.streak, self._randomness())
+            self._note("exited", f"{running.seen.service} {how}; starts again in {delay:.1f} s", running.seen)
+            retry = asyncio.get_running_loop().call_later(delay, lambda: self._later(self._again(running)))
+            running.retry = retry
+        self._changed(running.seen.instance)
 
-    def _retry(self, service: _Service) -> None:
-        service.retry = None
-        task = asyncio.get_running_loop().create_task(self._again(service))
+    async def _again(self, running: Running) -> None:
+        running.retry = None
+        await self._finish_off(running)
+        instance = running.seen.instance
+        if running.stopping or self._instances.get(instance) is not running:
+            return
+        launch = self._relaunch(running.seen)
+        if launch is None:
+            self._forget(running)
+            return
+        running.release()
+        self._start(launch, exits=running.seen.exits, streak=running.streak)
+
+    async def _bury_held(self, running: Running) -> None:
+        if running.retry is not None:
+            running.retry.cancel()
+        await self._finish_off(running)
+        self._forget(running)
+
+    async def _finish_off(self, running: Running) -> None:
+        await finish_off(running, self._known, lambda: self._pids(but=running))
+
+    def _forget(self, running: Running) -> None:
+        instance = running.seen.instance
+        running.release()
+        if self._instances.get(instance) is running:
+            del self._instances[instance]
+            self._records.remove(instance)
+        self._changed(instance)
+
+    def _known(self) -> set[int]:
+        return self._pids() | self._helpers
+
+    def _pids(self, but: Running | None = None) -> set[int]:
+        found = {running.seen.pid for running in self._instances.values() if running is not but}
+        return {pid for pid in found if pid is not None}
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _again(self, service: _Service) -> None:
-        await self._finish_off(service)
-        name = service.seen.service
-        if service.stopping or self._services.get(name) is not service:
-            return
-        launch = self._relaunch(name)
-        if launch is None:
-            del self._services[name]
-            self._changed(name)
-            return
-        same = launch.fingerprint == service.seen.fingerprint
-        self._start(launch, exits=service.seen.exits if same else 0, streak=service.streak if same else 0)
-
-    async def _finish_off(self, service: _Service) -> None:
-        """End what the service started and left behind: orphans come to us, unless an earlier agent started it."""
-        pid = service.seen.pid
-        if pid is None:
-            return
-        pool: Collection[int] | None = None if service.adopted else families.children().difference(self._known())
-        for _ in range(8):  # what is being killed may fork once more
-            if not pool and not service.adopted:
-                return
-            left = families.members(pool, pid, service.family)
-            if not left:
-                return
-            await _wait_all(families.kill(left))
-            self.reap()
-            pool = None if service.adopted else families.children().difference(self._known())
-
-
-async def _wait_all(pidfds: list[int]) -> None:
-    try:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_KILL_S):
-                for fd in pidfds:
-                    await gone(fd)
-    finally:
-        for fd in pidfds:
-            os.close(fd)

@@ -25,6 +25,11 @@ def instance_id(service: str, fingerprint: str) -> InstanceId:
     return InstanceId(f"{service}-{fingerprint[:8]}")
 
 
+def service_of(instance: InstanceId) -> str:
+    """The service that it is a version of."""
+    return instance.rpartition("-")[0]
+
+
 class ProcessState(StrEnum):
     """Of one instance, without its health."""
 
