@@ -15,3 +15,11 @@ async def test_anything_else_is_not_found(api_url: str) -> None:
     async with httpx.AsyncClient(base_url=api_url, trust_env=False) as http:
         for path in ("/nothing", "/deployments/x", "/dep_2hX9kL3m0"):
             assert (await http.get(path)).status_code == 404
+
+
+async def test_an_editor_gets_the_schema_of_lekiwi_yaml_without_a_token(api_url: str) -> None:
+    async with httpx.AsyncClient(base_url=api_url, trust_env=False) as http:
+        answer = await http.get("/schema/lekiwi.yaml.json")
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith("application/schema+json")
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.json()["properties"]["services"]["additionalProperties"]["properties"]["port"]["maximum"] == 65535

@@ -46,6 +46,7 @@ VERBS: Mapping[str, Entry] = MappingProxyType(
         "unlink": Entry(_SETUP, "unlink", "unlink", "Undo `lekiwi link`."),
         "doctor": Entry(_SETUP, "doctor", "doctor", "Check that everything here fits together."),
         "completion": Entry(_SETUP, "completion", "completion", "Print a shell's completion script."),
+        "schema": Entry(_SETUP, "schema", "schema", "Print the JSON schema of lekiwi.yaml, for editors."),
         "version": Entry(_SETUP, "version", "version", "Print the version."),
         "api": Entry(_SETUP, "api", "api", "Send one request to the server's API."),
         "git-credential": Entry(_SETUP, "git_credential", "git_credential", "Answer git's question for a token.", True),

@@ -43,8 +43,9 @@ def guess(names: Collection[str]) -> Stack:
     return Stack("unknown", "./run", False, test)
 
 
-def project_file(stack: Stack) -> str:
-    """The text of a lekiwi.yaml for it. All of it is commented: without a word in it the server detects by itself."""
+def project_file(stack: Stack, schema: str = "") -> str:
+    """The text of a lekiwi.yaml for it. All of it is commented: without a word in it the server detects by itself. `schema`: a first
+    line, by which editors find what may be written."""
     test = stack.test or "./test.sh"
     service = [
         f"#   {'web' if stack.port else 'main'}:",
@@ -63,9 +64,12 @@ def project_file(stack: Stack) -> str:
         "#     # exclusive: motors             # hardware that only one process may own",
         "#     # files: [src/**]               # what it is made of: restarted only when that changes",
         "#     # env: [API_KEY]                # names of the robot's variables that it may read",
+        "#     # needs: {devices: [/dev/ttyUSB*], memory: 300MB}   # what it may use beyond the sandbox",
+        "#     # hooks: {prepare: ./migrate}    # also before_stop, after_start, on_rollback",
     ]
     return "\n".join(
         [
+            *([schema] if schema else []),
             f"# lekiwi.yaml: what LeKiwi Deploy should know of this project. Found here: {stack.name}.",
             "# Everything is optional: what is not said is detected when it is built. Take away a `#` to say it.",
             "",
@@ -74,6 +78,8 @@ def project_file(stack: Stack) -> str:
             "",
             "# services:                          # the programs that run on every robot",
             *service,
+            "",
+            "# conditions: {disk_free: 500MB}     # what must hold on a robot before it switches",
             "",
             "# production:                        # an environment: which branch, and how carefully",
             "#   branch: main",

@@ -66,3 +66,13 @@ def test_init_never_overwrites(lekiwi: Lekiwi, home: Path) -> None:
     first = Path("lekiwi.yaml").read_text()
     assert lekiwi("init").code == 9
     assert Path("lekiwi.yaml").read_text() == first
+
+
+def test_init_leads_editors_to_the_schema_of_the_server(lekiwi: Lekiwi, home: Path) -> None:
+    assert lekiwi("init", "--api", "https://kiwi.example").code == 0
+    line = Path("lekiwi.yaml").read_text().splitlines()[0]
+    assert line == "# yaml-language-server: $schema=https://kiwi.example/schema/lekiwi.yaml.json"
+
+
+def test_the_schema_of_the_project_file_is_printed(lekiwi: Lekiwi) -> None:
+    assert json.loads(lekiwi("schema").out)["properties"]["services"]

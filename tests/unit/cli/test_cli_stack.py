@@ -1,6 +1,7 @@
 import pytest
 
 from lekiwi_deploy.cli.stack import guess, project_file
+from lekiwi_deploy.client.project_schema import schema_line
 from lekiwi_deploy.server.builds.project_file import read_project_file
 
 STACKS = [
@@ -34,4 +35,11 @@ def test_the_file_says_nothing_until_a_comment_is_taken_away_and_then_what_the_s
     assert [environment.name for environment in said.environments] == ["production"]
     assert said.build is not None
     assert said.test is not None
+    assert read_project_file(text.encode()).services == ()
+
+
+def test_an_editor_finds_the_schema_in_the_first_line() -> None:
+    line = schema_line("http://kiwi.local:8470")
+    text = project_file(guess({"run"}), line)
+    assert text.splitlines()[0] == "# yaml-language-server: $schema=http://kiwi.local:8470/schema/lekiwi.yaml.json"
     assert read_project_file(text.encode()).services == ()

@@ -10,9 +10,18 @@ import msgspec
 from lekiwi_deploy.cli.flags import Verb
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.stack import guess, project_file
-from lekiwi_deploy.errors import Conflict, Failed
+from lekiwi_deploy.client.project_schema import schema_line
+from lekiwi_deploy.errors import Conflict, Failed, Unauthenticated
 
 FILE = "lekiwi.yaml"
+
+
+def _schema(run: Run) -> str:
+    """The line that leads an editor to the schema; empty when no server is known yet, and an editor would find none."""
+    try:
+        return schema_line(run.target.api)
+    except Unauthenticated:
+        return ""
 
 
 class Initialised(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +41,7 @@ def init(run: Run) -> None:
     path = here / FILE
     try:
         with path.open("x") as file:
-            file.write(project_file(stack))
+            file.write(project_file(stack, _schema(run)))
     except FileExistsError as error:
         raise Conflict(f"{path} exists already; it is not overwritten") from error
     except OSError as error:

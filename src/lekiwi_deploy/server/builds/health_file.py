@@ -47,7 +47,11 @@ _TCP = Key(
 _COMMAND = Key(
     "command", Command(), "Exits with 0, run in the service's own folder, with its variables and in its sandbox."
 )
-_PROCESS = Key("process", Truth(only=True, wrong="leave the check out instead"), "The process lives. Also what is checked of a service without `health`.")
+_PROCESS = Key(
+    "process",
+    Truth(only=True, wrong="leave the check out instead"),
+    "The process lives. Also what is checked of a service without `health`.",
+)
 _SETTLE = Key("settle", Span(0.1, 3600), "How long it must have lived, without a restart.", ProcessCheck().settle_s)
 
 

@@ -123,7 +123,7 @@ _FOLDER = Text(
 DEVICES = Key(
     "devices",
     Several(Device(), "paths or globs below `/dev`"),
-    "Devices that it may open, for reading and writing.",
+    "Devices that it may open, for reading and writing: not the robot's memory or disks.",
     (),
     "none",
 )
@@ -133,7 +133,8 @@ GROUPS = Key(
 CAPABILITIES_KEY = Key(
     "capabilities",
     Several(Capability(), "capabilities"),
-    "What of root's power it may use, as in capabilities(7). Those with which it could leave the sandbox are refused.",
+    f"What of root's power it may use, as in capabilities(7): {', '.join(f'`{name}`' for name in CAPABILITIES)}. With any other it could "
+    "leave its sandbox.",
     (),
     "none",
 )

@@ -15,33 +15,29 @@ from lekiwi_deploy.wire.manifest import Conditions
 
 FILE = "lekiwi.yaml"
 
-_TIMEOUT = Key("timeout", Span(1, 6 * 3600.0), "How long it may take.", 600.0)
+TIMEOUT = Key("timeout", Span(1, 6 * 3600.0), "How long it may take.", 600.0)
 
 
-def _command(doc: str, example: str) -> Table[CommandSpec | None]:
-    run = Key("run", Command(), doc)
+RUN = Key("run", Command(), "What is run, in the project's folder.")
 
-    def build(value: Value, given: Mapping[str, Value]) -> CommandSpec:
-        shown = " ".join(given["run"].texts()) if given["run"].is_list else " ".join(given["run"].text().split())
-        return CommandSpec(run=run.read(given), shown=shown, timeout_s=_TIMEOUT.read(given))
 
-    return Table("`{run: …, timeout: …}`", (run, _TIMEOUT), build, f'{{run: "{example}"}}')
+def _build(value: Value, given: Mapping[str, Value]) -> CommandSpec:
+    shown = " ".join(given["run"].texts()) if given["run"].is_list else " ".join(given["run"].text().split())
+    return CommandSpec(run=RUN.read(given), shown=shown, timeout_s=TIMEOUT.read(given))
+
+
+def _command(example: str) -> Table[CommandSpec | None]:
+    return Table("`{run: …, timeout: …}`", (RUN, TIMEOUT), _build, f'{{run: "{example}"}}')
 
 
 BUILD = Key(
     "build",
-    _command("What is run.", "uv sync --frozen"),
-    "Runs in the project's folder, with network; what it makes belongs to the release.",
+    _command("uv sync --frozen"),
+    "Runs with network; what it makes belongs to the release.",
     None,
     "what was detected",
 )
-TEST = Key(
-    "test",
-    _command("What is run.", "pytest -q"),
-    "Runs without network once the release is taken; a failure rejects the push.",
-    None,
-    "no tests",
-)
+TEST = Key("test", _command("pytest -q"), "Runs without network; a failure rejects the push.", None, "no tests")
 SERVICES = Key("services", Services(), "The programs that run on every robot.", (), "what was detected")
 CONDITIONS_KEY = Key(
     "conditions",

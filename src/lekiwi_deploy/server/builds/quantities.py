@@ -18,7 +18,7 @@ def size(count: int) -> str:
     for unit in ("GB", "MB", "kB"):
         if count >= _UNITS[unit] and count % _UNITS[unit] == 0:
             return f"{count // _UNITS[unit]}{unit}"
-    return f"{count // 1000}kB"
+    return f"{count // 1000}kB" if count else "0MB"
 
 
 @dataclass(frozen=True)

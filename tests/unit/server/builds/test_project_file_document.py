@@ -13,7 +13,7 @@ DOCUMENT = (Path(__file__).parents[4] / "docs/lekiwi-yaml.md").read_text()
 
 
 def test_the_example_is_read() -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.S)
+    example = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.S)[0]
     spec = read_project_file(example.encode())
     assert len(spec.services) == 2 and len(spec.environments) == 2 and spec.build and spec.test
 
