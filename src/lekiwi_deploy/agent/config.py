@@ -77,8 +77,8 @@ def read_key(paths: Paths) -> bytes:
     return seed
 
 
-def write_key(paths: Paths, seed: bytes) -> None:
-    """Durably, readable by its owner only from the first moment."""
+def write_key(paths: Paths, seed: bytes, *, owner: tuple[int, int] | None = None) -> None:
+    """Durably, readable by its owner only from the first moment. `owner`: its user and group ids; None: whoever calls."""
     paths.key.parent.mkdir(parents=True, exist_ok=True)
     temporary = paths.key.with_name(".robot.key.new")
     temporary.unlink(missing_ok=True)
@@ -86,6 +86,8 @@ def write_key(paths: Paths, seed: bytes) -> None:
     with os.fdopen(fd, "wb") as file:
         file.write(seed.hex().encode() + b"\n")
         file.flush()
+        if owner is not None:
+            os.fchown(file.fileno(), *owner)
         os.fsync(file.fileno())
     temporary.replace(paths.key)
     sync_path(paths.key.parent)

@@ -1,10 +1,14 @@
-"""Joining a server: the key is made here and never leaves; the server gets its public half with a single-use token."""
+"""Joining a server: the key is made here and never leaves; the server gets its public half with a single-use token.
+
+Where the agent has two halves, root asks nothing over the network (`net/as_net_user.py`), and the key belongs to the net half's user.
+"""
 
 from __future__ import annotations
 
 import base64
 import os
 import shutil
+from pathlib import Path
 
 from nacl.signing import SigningKey
 
@@ -13,6 +17,7 @@ from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.config import FEWEST_DEPLOYMENTS, AgentConfig, read_config, write_config, write_key
 from lekiwi_deploy.agent.journal import Journal, JournalCorrupt
 from lekiwi_deploy.agent.lock import agent_lock
+from lekiwi_deploy.agent.net.as_net_user import as_net_user, net_account
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.client.transport import Transport
 from lekiwi_deploy.errors import BadInput, Conflict, LekiwiError, NotFound, Unauthenticated
@@ -42,6 +47,7 @@ def join(
             f"--max-deployments {max_deployments}: at least {FEWEST_DEPLOYMENTS}, one to run and one to go back to"
         )
     transport = Transport(url, insecure_http=insecure_http)
+    account = net_account() if paths.root == Path("/") else None
     with agent_lock(paths):
         try:
             known = read_config(paths)
@@ -63,7 +69,7 @@ def join(
             platform=machine.platform(),
         )
         try:
-            joined = transport.call("POST", "/api/join", Joined, body=request)
+            joined = as_net_user(account, lambda: transport.call("POST", "/api/join", Joined, body=request), Joined)
         except LekiwiError as error:
             if isinstance(error, (Unauthenticated, NotFound, Conflict)):
                 raise type(error)(
@@ -83,7 +89,7 @@ def join(
             max_deployments=max_deployments,
             insecure_http=insecure_http,
         )
-        write_key(paths, seed)
+        write_key(paths, seed, owner=(account.pw_uid, account.pw_gid) if account is not None else None)
         write_config(paths, config)
         return config
 

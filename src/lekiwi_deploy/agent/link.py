@@ -21,6 +21,7 @@ from lekiwi_deploy.agent.robot import Robot
 from lekiwi_deploy.agent.spool import Spool
 from lekiwi_deploy.errors import LekiwiError
 from lekiwi_deploy.robot.backoff import reconnect_delay
+from lekiwi_deploy.robot.soundness import unsound
 from lekiwi_deploy.wire.encoding import encode
 from lekiwi_deploy.wire.link import (
     Ack,
@@ -41,6 +42,7 @@ from lekiwi_deploy.wire.protocol import PROTOCOL
 _GATHER_S = 0.1
 """Reports that nobody waits for are gathered for so long."""
 _PING_S = 20.0
+_LARGEST = 2**53
 _STANDS_S = 10.0
 """A link that ends sooner counts as a failed attempt, so that one which is cut off again and again is tried ever less often."""
 _DECODER: msgspec.json.Decoder[FromServer] = msgspec.json.Decoder(FromServer)
@@ -125,10 +127,10 @@ class Link:
             self._read_every_s = max(1.0, welcome.read_every_s)
             self._control.linked, self._control.link = True, f"connected to {robot.config.server}"
             for stream, spool in self._spools.items():
-                acked = welcome.acked.get(stream, 0)
+                acked = min(welcome.acked.get(stream, 0), _LARGEST)
                 spool.skip_to(acked)
                 spool.acknowledge(acked)
-            robot.take(welcome.desired)
+            self._take(welcome.desired)
             robot.history.note("linked", f"connected to {robot.config.server}")
             await self._talk(connection)
 
@@ -185,8 +187,10 @@ class Link:
         while True:
             match await _next(connection):
                 case Desired() as desired:
-                    robot.take(desired)
+                    self._take(desired)
                 case Ack(stream, seq):
+                    if seq > self._spools[stream].last:
+                        raise LinkRefused(f"it has {stream} that this robot never sent", retry=True)
                     self._spools[stream].acknowledge(seq)
                     robot.records_due.set()
                 case Ticket(digest=digest, ticket=ticket):
@@ -197,6 +201,12 @@ class Link:
                     raise LinkRefused(message, retry=retry)
                 case Challenge() | Welcome():
                     raise LinkRefused("it greets twice", retry=True)
+
+    def _take(self, desired: Desired) -> None:
+        wrong = unsound(desired)
+        if wrong is not None:
+            raise LinkRefused(f"it sent no desired state of ours: {wrong}", retry=True)
+        self._robot.take(desired)
 
     async def _report(self, connection: Connection) -> None:
         robot = self._robot
