@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from lekiwi_deploy import __version__
+from lekiwi_deploy.agent import hold_commands
+from lekiwi_deploy.agent.install.verbs import HANDLERS as INSTALL_HANDLERS
+from lekiwi_deploy.agent.install.verbs import add_parsers as add_install_parsers
+from lekiwi_deploy.agent.install.verbs import run as run_install
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.errors import EXIT_CODE, BadInput, LekiwiError
 
@@ -124,6 +128,8 @@ def parser() -> argparse.ArgumentParser:
     )
 
     commands.add_parser("resume", parents=[root, json_flag], help="end the pin: follow the server again")
+    add_install_parsers(commands, root, json_flag)
+    hold_commands.add_parsers(commands, [root, json_flag])
     commands.add_parser("version", parents=[json_flag], help="print the version")
     return top
 
@@ -245,7 +251,12 @@ _COMMANDS = {
     "status": _status,
     "rollback": _rollback,
     "resume": _resume,
+    "hold": lambda options: hold_commands.hold(options, _terminal()),
+    "holds": lambda options: hold_commands.holds(options, _terminal()),
+    "release": lambda options: hold_commands.release(options, _terminal()),
+    "why": lambda options: hold_commands.why(options, _terminal()),
     "version": _version,
+    **dict.fromkeys(INSTALL_HANDLERS, run_install),
 }
 
 
@@ -254,6 +265,10 @@ def _paths(options: argparse.Namespace) -> Paths:
     if root.exists() and not root.is_dir():
         raise BadInput(f"--root {root} is not a folder")
     return Paths(root.resolve())
+
+
+def _terminal() -> hold_commands.Terminal:
+    return hold_commands.Terminal(paths=_paths, out=_out, say=_say, who=_who)
 
 
 def _who() -> str:

@@ -1,0 +1,75 @@
+"""The agent as a service of this machine: its units written, started, waited for, and taken away again."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from lekiwi_deploy.agent.ask import NoAgent, ask
+from lekiwi_deploy.agent.config import AgentConfig
+from lekiwi_deploy.agent.install import systemctl
+from lekiwi_deploy.agent.install.units import AGENT, ENABLED, UNITS
+from lekiwi_deploy.agent.paths import Paths
+from lekiwi_deploy.content.durable import write_durably
+from lekiwi_deploy.errors import Failed, LekiwiError, TimedOut
+from lekiwi_deploy.wire.local import RobotHere, StatusPlease
+
+LINKED_WITHIN_S = 60.0
+_LOOK_EVERY_S = 0.25
+
+
+def folder(paths: Paths) -> Path:
+    """Where an administrator's units are."""
+    return paths.root / "etc/systemd/system"
+
+
+def write(paths: Paths) -> None:
+    """Every fixed unit as this release has it; those that are so already are left alone."""
+    for name, text in UNITS.items():
+        path = folder(paths) / name
+        if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_durably(path, text.encode())
+
+
+def start() -> None:
+    """Enabled for every boot, and running this release now. Services of deployments are not touched."""
+    systemctl.call("daemon-reload")
+    systemctl.call("enable", "--quiet", *ENABLED)
+    systemctl.call("restart", *ENABLED)
+
+
+def stop() -> None:
+    """The agent stops; what it runs goes on."""
+    there = [unit for unit in ENABLED if systemctl.properties(unit, "LoadState").get("LoadState") == "loaded"]
+    if there:
+        systemctl.call("stop", *there)
+
+
+def wait_until_linked(paths: Paths, config: AgentConfig, *, within_s: float = LINKED_WITHIN_S) -> RobotHere:
+    """Until the agent is connected to its server. Raises `Failed` when it does not run, `TimedOut` when it has no link."""
+    deadline = time.monotonic() + within_s
+    said = "it has not said anything yet"
+    while time.monotonic() < deadline:
+        try:
+            here = ask(paths, StatusPlease(), RobotHere, timeout_s=5)
+            if here.linked:
+                return here
+            said = here.link
+        except NoAgent:
+            if systemctl.properties(AGENT, "ActiveState").get("ActiveState") == "failed":
+                raise _does_not_run() from None
+        except LekiwiError as error:
+            said = error.message
+        time.sleep(_LOOK_EVERY_S)
+    if systemctl.properties(AGENT, "SubState").get("SubState") != "running":
+        raise _does_not_run()
+    raise TimedOut(
+        f"the agent is installed and runs, but has no link to {config.server} after {within_s:.0f} s: {said}",
+        next=("lekiwi-agent doctor", f"journalctl -u {AGENT}"),
+    )
+
+
+def _does_not_run() -> Failed:
+    lines = "".join(f"\n  {line}" for line in systemctl.last_lines(AGENT))
+    return Failed(f"the agent is installed, but does not run:{lines}", next=(f"journalctl -u {AGENT}",))
