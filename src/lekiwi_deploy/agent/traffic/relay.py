@@ -14,6 +14,7 @@ from lekiwi_deploy.agent.traffic.relay_link import RelayLink, bury, find, start
 from lekiwi_deploy.agent.traffic.relay_words import read_targets, targets_line
 from lekiwi_deploy.agent.traffic.sock_diag import established
 from lekiwi_deploy.agent.traffic.taken import cannot_listen
+from lekiwi_deploy.content.durable import sync_path
 from lekiwi_deploy.errors import Failed, Unavailable
 
 
@@ -23,8 +24,10 @@ class RelayTraffic:
 
     kind = "relay"
 
-    def __init__(self, paths: Paths, *, lost: Callable[[], None]) -> None:
+    def __init__(self, paths: Paths, *, lost: Callable[[], None], why: str = "") -> None:
+        self.why = why
         self._path = paths.run / "relay.sock"
+        self._boot = paths.boot / "traffic.nft"
         self._log = paths.run / "relay.log"
         self._lost = lost
         self._targets: dict[int, int] = {}
@@ -62,7 +65,11 @@ class RelayTraffic:
         return established(private)
 
     async def keep_for_boot(self, targets: Mapping[int, int]) -> None:
-        """Nothing: at boot there is no relay before the agent starts one."""
+        """At boot there is no relay before the agent starts one; what nftables was to load there is not loaded any more. Raises
+        `OSError`."""
+        if self._boot.exists():
+            self._boot.unlink()
+            sync_path(self._boot.parent)
 
     async def close(self) -> None:
         """Let go of the process; it goes on."""

@@ -15,6 +15,9 @@ class Traffic(Protocol):
     kind: str
     """`nftables` or `relay`, as `lekiwi-agent status` and `doctor` show it."""
 
+    why: str
+    """Why it is this kind, in one line; empty: there is nothing to explain."""
+
     def targets(self) -> Mapping[int, int]:
         """Public port → private port, as it is in force (after a restart of the agent: as found)."""
         ...
