@@ -178,7 +178,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One line that a service or the agent wrote. `stream`: out, err or agent; invalid UTF-8 replaced, cut at 16 kB."""
+    """One line that a service or the agent wrote. `stream`: out, err, hook or agent; invalid UTF-8 replaced, cut at 16 kB."""
 
     at: datetime
     service: str
