@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
+from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.busy_lock import BusyLock
 from lekiwi_deploy.agent.hold_book import HoldBook, moment
 from lekiwi_deploy.agent.hold_desk import HoldDesk
@@ -15,7 +16,7 @@ from lekiwi_deploy.robot import holds
 from lekiwi_deploy.robot.conditions import steady, unmet
 from lekiwi_deploy.wire.holds import Hold
 from lekiwi_deploy.wire.manifest import Conditions
-from lekiwi_deploy.wire.reasons import Reason
+from lekiwi_deploy.wire.reasons import Reason, key
 
 LOOK_AGAIN_S = 5.0
 """How often conditions are read while one of them is not met."""
@@ -45,6 +46,8 @@ class Consent:
         self._lock_trouble = ""
         self._sensors = Sensors(paths.root, paths.lekiwi)
         self._told: tuple[Reason, ...] = ()
+        self.since: dict[str, datetime] = {}
+        """When each reason that `held_off` gives was first there, by `reasons.key` and the wall clock."""
         self._held: tuple[Hold, ...] = ()
         self._desk = HoldDesk(
             paths.hold_socket,
@@ -89,6 +92,10 @@ class Consent:
         self._held = self.holds()
         now = (*map(holds.busy, self._held), *unmet(asked, seen, made=made, agent_made=AGENT_MADE))
         self._told = steady(self._told, now)
+        first = {key(holds.busy(hold)): hold.since for hold in self._held}
+        self.since = {
+            name: first.get(name) or self.since.get(name) or machine.utc_now() for name in map(key, self._told)
+        }
         return self._told
 
     def look_again_in(self) -> float | None:
@@ -107,7 +114,7 @@ class Consent:
 
     def over(self) -> None:
         """Nothing waits any more: nothing needs to be looked at."""
-        self._told, self._held = (), ()
+        self._told, self._held, self.since = (), (), {}
 
     def _changed(self, kind: str, text: str) -> None:
         self._note(kind, text)

@@ -106,6 +106,9 @@ class Control:
             linked=self.linked,
             report=self._reporter.report(),
             deployments=tuple(_held(robot, record) for record in records),
+            wanted=target(robot.ledger),
+            holds=robot.consent.holds(),
+            since=robot.consent.since,
         )
 
 

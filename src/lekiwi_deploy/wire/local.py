@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
 
+from lekiwi_deploy.wire.holds import Hold
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RobotId
 from lekiwi_deploy.wire.link import Report
 
@@ -48,7 +50,8 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RobotHere(msgspec.Struct, frozen=True, kw_only=True, tag="robot", tag_field="answer"):
-    """`link`: connected, or why not, in one line. `deployments`: newest first."""
+    """`link`: connected, or why not, in one line. `deployments`: newest first. `wanted`: what is to run. `holds`: who says "not now", oldest
+    first, whether or not a switch waits for it. `since`: when each reason of `report.waiting` was first there, by `reasons.key`."""
 
     robot: RobotId
     project: ProjectName
@@ -60,6 +63,9 @@ class RobotHere(msgspec.Struct, frozen=True, kw_only=True, tag="robot", tag_fiel
     linked: bool
     report: Report
     deployments: tuple[Held, ...] = ()
+    wanted: DeploymentId | None = None
+    holds: tuple[Hold, ...] = ()
+    since: Mapping[str, datetime] = {}
     schema: str = "lekiwi.robot-here/1"
 
 
