@@ -15,6 +15,7 @@ from lekiwi_deploy.robot.fallback import Candidate
 from lekiwi_deploy.robot.slots import SlotEvent, SlotState, advance
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.link import DeploymentRef, Desired, Outcome, Pin, TrialPolicy
+from lekiwi_deploy.wire.manifest import HookKind
 
 SCHEMA = 1
 """Of the stored ledger. A newer one is refused, an older one is read (fields added since have defaults)."""
@@ -45,10 +46,19 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     by_hand: bool = False
 
 
+class HookRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A hook that ran to its end in this attempt. `failure`: one line, None: it did what it should."""
+
+    service: str
+    kind: HookKind
+    failure: str | None = None
+
+
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """The live deployment is being judged. `judged`: services that the trial looks at; `restarted`: those whose process changed;
     `baseline`: (service, check) that failed before. `boot`: kernel boot id under which it was last started, `starts` how often it was.
-    `healthy_since`: seconds of CLOCK_BOOTTIME in that boot. `told`: its healthy outcome was recorded."""
+    `healthy_since`: seconds of CLOCK_BOOTTIME in that boot. `told`: its healthy outcome was recorded.
+    `hooks`: those that ran to their end, so that none is repeated."""
 
     deployment: DeploymentId
     generation: int
@@ -61,6 +71,11 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     healthy_since: float | None = None
     told: bool = False
     instead_of: Attempt | None = None
+    hooks: tuple[HookRun, ...] = ()
+
+    def hook(self, service: str, kind: HookKind) -> HookRun | None:
+        """How this hook ended in this attempt; None: it has not, or it was interrupted and is to run again."""
+        return next((run for run in self.hooks if run.service == service and run.kind is kind), None)
 
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,10 +10,11 @@ from datetime import datetime
 
 import msgspec
 
-from lekiwi_deploy.robot.ledger import Attempt, Ledger, Trial, tick, with_event, with_slot
+from lekiwi_deploy.robot.ledger import Attempt, HookRun, Ledger, Trial, tick, with_event, with_slot
 from lekiwi_deploy.robot.slots import Failed, Kept, Proven, Pruned, SlotState, Staged, Started, Superseded
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.link import Outcome, Result, TrialPolicy
+from lekiwi_deploy.wire.manifest import HookKind
 
 replace = msgspec.structs.replace
 
@@ -78,6 +79,15 @@ def started_again(ledger: Ledger, boot: str) -> Ledger:
     assert ledger.trial is not None
     trial = replace(ledger.trial, starts=ledger.trial.starts + 1, boot=boot, healthy_since=None)
     return replace(ledger, trial=trial)
+
+
+def hook_ran(ledger: Ledger, service: str, kind: HookKind, failure: str | None) -> Ledger:
+    """A hook of the open trial ran to its end; `failure`: what was wrong. Without a trial, or told before: nothing changes."""
+    trial = ledger.trial
+    if trial is None or trial.hook(service, kind) is not None:
+        return ledger
+    run = HookRun(service=service, kind=kind, failure=failure)
+    return replace(ledger, trial=replace(trial, hooks=(*trial.hooks, run)))
 
 
 def became_healthy(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from lekiwi_deploy.robot.health import Verdict
 from lekiwi_deploy.robot.ledger import Trial
+from lekiwi_deploy.wire.manifest import HookKind
 
 PROCESS = "process"
 """The check that every service has: its process lives."""
@@ -114,6 +115,12 @@ def judge(trial: Trial, services: Mapping[str, ServiceSeen], *, boot: str, now: 
         if trial.starts >= max(1, policy.starts):
             return Bad(f"started {trial.starts} times without becoming good", None, keep=unkept)
         return Waiting(trial.judged)
+    for run in trial.hooks:
+        if run.failure is not None and run.kind is HookKind.PREPARE:
+            # Its process was never started: nothing to keep, unless there is nowhere else to go.
+            return Bad(run.failure, run.service, keep=trial.instead_of is not None)
+        if run.failure is not None and run.kind is HookKind.AFTER_START:
+            return Bad(run.failure, run.service, keep=unkept)
     was_healthy = trial.told
     looked_at = (
         services

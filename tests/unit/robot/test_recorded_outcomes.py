@@ -9,6 +9,7 @@ from lekiwi_deploy.robot.ledger import Attempt, Ledger, SlotRecord
 from lekiwi_deploy.robot.slots import SlotState
 from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest
 from lekiwi_deploy.wire.link import DeploymentRef, Result
+from lekiwi_deploy.wire.manifest import HookKind
 
 NOW = datetime(2026, 8, 21, tzinfo=UTC)
 A, B, C = (DeploymentId(f"dep_{letter * 8}") for letter in "ABC")
@@ -51,6 +52,20 @@ def test_healthy_and_then_good_with_figures() -> None:
     ledger = record.proven(ledger, NOW)
     assert ledger.outcome is not None and ledger.outcome.result is Result.GOOD
     assert (ledger.slots[B].state, ledger.trial) == (SlotState.GOOD, None)
+
+
+def test_a_hook_that_ran_is_remembered_for_this_attempt_only() -> None:
+    ledger = record.hook_ran(live(known(), B), "web", HookKind.PREPARE, None)
+    assert ledger.trial is not None and ledger.trial.hook("web", HookKind.PREPARE) is not None
+    assert (
+        ledger.trial.hook("web", HookKind.AFTER_START) is None and ledger.trial.hook("base", HookKind.PREPARE) is None
+    )
+    assert record.hook_ran(ledger, "web", HookKind.PREPARE, "again") == ledger
+    again = record.started_again(ledger, "another boot")
+    assert again.trial is not None and again.trial.hook("web", HookKind.PREPARE) is not None
+    anew = live(live(ledger, A), B)
+    assert anew.trial is not None and anew.trial.hooks == ()
+    assert record.hook_ran(record.proven(healthy(anew), NOW), "web", HookKind.PREPARE, None).trial is None
 
 
 def test_rolled_back_is_told_only_once_what_ran_before_runs_again() -> None:

@@ -3,13 +3,15 @@ from typing import Any
 import msgspec
 
 from lekiwi_deploy.robot.health import Verdict
-from lekiwi_deploy.robot.ledger import Attempt, Trial
+from lekiwi_deploy.robot.ledger import Attempt, HookRun, Trial
 from lekiwi_deploy.robot.trial import Bad, CheckSeen, Good, Healthy, Relapsed, ServiceSeen, Waiting, failing, judge
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.link import TrialPolicy
+from lekiwi_deploy.wire.manifest import HookKind
 
 DEPLOYMENT = DeploymentId("dep_AAAAAAAA")
 TRIAL = Trial(deployment=DEPLOYMENT, generation=1, boot="boot", policy=TrialPolicy(trial_s=10), judged=("web",))
+ATTEMPT = Attempt(deployment=DeploymentId("dep_BBBBBBBB"), generation=1, why="it crashed")
 PASSES, WAITS = CheckSeen(Verdict.PASSING), CheckSeen(Verdict.WAITING)
 FAILS = CheckSeen(Verdict.FAILING, "http :80/ answered 500")
 
@@ -43,6 +45,28 @@ def test_it_is_healthy_once_the_changed_services_pass_their_checks() -> None:
 
 def test_a_service_that_is_not_started_yet_is_waited_for() -> None:
     assert judge(TRIAL, {}, boot="boot", now=0) == Waiting(())
+
+
+def test_a_hook_that_failed_before_or_after_the_start_fails_it() -> None:
+    for kind in (HookKind.PREPARE, HookKind.AFTER_START):
+        failed = having(hooks=(HookRun(service="web", kind=kind, failure="web: no calibration"),))
+        assert verdict(service(), failed) == Bad("web: no calibration", "web", keep=False)
+
+
+def test_a_hook_before_the_start_that_failed_keeps_nothing_running_and_one_after_it_does_as_the_policy_says() -> None:
+    before = HookRun(service="web", kind=HookKind.PREPARE, failure="no")
+    after = HookRun(service="web", kind=HookKind.AFTER_START, failure="no")
+    assert verdict(service(), having(hooks=(before,), roll_back=False)) == Bad("no", "web", keep=False)
+    assert verdict(service(), having(hooks=(after,), roll_back=False)) == Bad("no", "web", keep=True)
+    assert verdict(service(), having(hooks=(before,), instead_of=ATTEMPT)) == Bad("no", "web", keep=True)
+
+
+def test_hooks_that_did_what_they_should_and_failures_around_the_old_version_do_not_matter() -> None:
+    runs = (
+        HookRun(service="web", kind=HookKind.PREPARE),
+        HookRun(service="web", kind=HookKind.BEFORE_STOP, failure="no"),
+    )
+    assert verdict(service(), having(hooks=runs)) == Healthy()
 
 
 def test_it_is_good_after_being_healthy_for_the_whole_time() -> None:
