@@ -82,9 +82,9 @@ class Sensors:
             if _number(supply / "present") == 0 or capacity is None:
                 continue
             weight = _number(supply / "energy_full") or _number(supply / "charge_full") or 1.0
-            full, now = full + weight, now + weight * capacity / 100
+            full, now = full + weight, now + weight * capacity
             charging = charging or _text(supply / "status").strip() == "Charging"
-        return (100 * now / full, charging) if full else (None, False)
+        return (now / full, charging) if full else (None, False)
 
     def _temperature(self) -> float | None:
         files = [

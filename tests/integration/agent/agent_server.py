@@ -41,7 +41,7 @@ from lekiwi_deploy.wire.link import (
     TrialPolicy,
     Welcome,
 )
-from lekiwi_deploy.wire.manifest import FileEntry, FileKind, HealthCheck, Manifest, PlatformTree, Service
+from lekiwi_deploy.wire.manifest import Conditions, FileEntry, FileKind, HealthCheck, Manifest, PlatformTree, Service
 from lekiwi_deploy.wire.protocol import PROTOCOL
 
 SERVER_ID = "srv_test"
@@ -131,6 +131,7 @@ class AgentServer:
         created_at: datetime | None = None,
         version: str | None = None,
         platforms: dict[str, PlatformTree] | None = None,
+        conditions: Conditions | None = None,
     ) -> DeploymentRef:
         """A deployment with these files below code/."""
         self._number += 1
@@ -147,6 +148,7 @@ class AgentServer:
             files=tuple(sorted(entries, key=lambda entry: entry.path)),
             platforms=platforms or {},
             services=tuple(sorted(services, key=lambda service: service.name)),
+            conditions=conditions or Conditions(),
         )
         stored = encode_manifest(manifest)
         digest = manifest_digest(stored)

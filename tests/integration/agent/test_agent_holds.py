@@ -39,6 +39,8 @@ def waits(server: AgentServer, count: int = 1) -> Report:
     """Wait until the robot reports so many holds that it waits for."""
 
     def there() -> Report | None:
+        if not server.reports:
+            return None
         report = server.reports[-1]
         found = [reason for reason in report.waiting if isinstance(reason, Busy)]
         return report if len(found) == count and report.phase is Phase.WAITING else None
