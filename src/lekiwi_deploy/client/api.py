@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 from lekiwi_deploy.client.address import path
 from lekiwi_deploy.client.transport import Query, Transport
+from lekiwi_deploy.errors import Failed
 from lekiwi_deploy.wire.api import (
+    AgentBundle,
+    AgentRelease,
     Audit,
     Deployment,
     DeploymentDetail,
@@ -65,6 +69,19 @@ class Api:
     def join(self, request: JoinRequest) -> Joined:
         """From a robot; needs no token but the one in the request."""
         return self.transport.call("POST", "/api/join", Joined, body=request)
+
+    def agent_release(self) -> AgentRelease:
+        """The agent that this server gives to robots; needs no token."""
+        return self.transport.call("GET", "/agent", AgentRelease)
+
+    def agent_archive(self, platform: str) -> bytes:
+        """The bundle for robots of that platform (its key); the server may have to fetch it first, which takes some seconds.
+        Raises `Failed` when what came is not what the server says."""
+        told = self.transport.call("GET", path("agent", platform), AgentBundle)
+        data = self.transport.exchange("GET", path("agent", platform, "bundle")).data
+        if hashlib.sha256(data).hexdigest() != told.digest:
+            raise Failed("the agent did not arrive as the server has it: try again")
+        return data
 
     # -- projects and environments
 

@@ -12,7 +12,8 @@ from lekiwi_deploy.cli.robot_state import has_labels, state
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import ago, ahead, plural
 from lekiwi_deploy.cli.table import Cell, Column
-from lekiwi_deploy.errors import BadInput
+from lekiwi_deploy.cli.verbs.adopt import adopt
+from lekiwi_deploy.errors import BadInput, LekiwiError
 from lekiwi_deploy.wire.api import NewRobot, Robot, RobotJoin, Robots
 
 COLUMNS = (
@@ -27,7 +28,8 @@ COLUMNS = (
 )
 
 
-robots = VerbGroup("robots", help="The robots of the project: add, list, show, tag, rm, resume, rejoin.")
+robots = VerbGroup("robots", help="The robots of the project: adopt, add, list, show, tag, rm, resume, rejoin.")
+robots.add_command(adopt)
 
 
 @robots.command("list", cls=Verb, uses=("environment", "project", "tags"))
@@ -196,9 +198,29 @@ def rm(run: Run, name: str, yes: bool) -> None:
 def _print_join(run: Run, join: RobotJoin) -> None:
     run.out.object(join)
     run.out.line(join.command)
+    lasts = f"works once and expires {ahead(join.expires_at, run.now())}"
+    if run.out.json or run.out.quiet:
+        return
+    try:
+        release = run.api.agent_release()
+    except LekiwiError as error:
+        run.out.detail(f"the server gives robots no agent: {error.message}")
+        run.out.say(Cell(f"   Run that line on {join.robot}. It {lasts}.", "dim"))
+        return
     run.out.say(
-        Cell(f"   Run that line on {join.robot}. It works once and expires {ahead(join.expires_at, run.now())}.", "dim")
+        Cell(
+            f"   Run that line on {join.robot}, if the agent is there already. It {lasts}. If it is not, this one:",
+            "dim",
+        )
     )
+    run.out.say(_install_line(run, join, release.lock))
+    run.out.say(Cell(f"   Or from here, over SSH: lekiwi robots adopt pi@ADDRESS --name {join.robot}", "dim"))
+
+
+def _install_line(run: Run, join: RobotJoin, lock: str) -> str:
+    url = join.url or run.target.api
+    insecure = " --insecure-http" if url.startswith("http://") and run.target.insecure_http else ""
+    return f"curl -fsSL {url}/install.sh | sudo sh -s -- --token {join.token} --sha256 {lock}{insecure}"
 
 
 def _labels(robot: Robot) -> str:
