@@ -68,7 +68,8 @@ def _is_about_ports(rule: list[Any]) -> bool:
     for part in rule:
         if not isinstance(part, dict) or "xt" in part:  # of iptables, in words that nft does not know
             return True
-        if "dport" in _values(part, "field") and part.get("match", {}).get("right") != _SSH:
+        compared = part.get("match")
+        if "dport" in _values(part, "field") and not (isinstance(compared, dict) and compared.get("right") == _SSH):
             return True
     return False
 

@@ -81,9 +81,10 @@ class RelayTraffic:
     async def remove(self) -> None:
         """End the process, and the connections that go through it. Raises `Failed`."""
         async with self._turn:
-            link = self._link if self._link is not None else await find(self._path, self._gone)
-            if link is not None:
-                await link.end()
+            if self._link is None:
+                await self._find()
+            if self._link is not None:
+                await self._link.end()
             self._link, self._targets = None, {}
             self._path.unlink(missing_ok=True)
             self._log.unlink(missing_ok=True)
@@ -121,10 +122,9 @@ class RelayTraffic:
             pass
 
     def _gone(self, link: RelayLink) -> None:
-        if link.pid:
-            bury(link.pid)
         if self._link is link:
             self._link, self._targets = None, {}
+            bury(link.pid)
             if not link.may_end:
                 self._lost()
 

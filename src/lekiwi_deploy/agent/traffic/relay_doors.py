@@ -28,7 +28,9 @@ class Doors:
         self._listening: dict[int, socket.socket] = {}
         self._first: dict[int, int] = {}  # private port → which of _HOSTS answered last
         self._open: dict[int, bool] = {}  # private port → whether its service listens on more than loopback
-        self._full = False
+        self._full = False  # no descriptor could be had since the last connection ended
+        self._locked = False  # nobody is let in
+        self._waiting: list[tuple[socket.socket, int]] = []  # who was let in, but the service could not be connected to
 
     def lead(self, targets: Mapping[int, int]) -> tuple[int, int] | None:
         """Make these in force, all at once. The public port that cannot be listened on, and the errno; then nothing has changed."""
@@ -44,14 +46,14 @@ class Doors:
             self._let_in(public, 1 << 16)  # whoever the kernel has already answered is served
             listening = self._listening.pop(public)
             del self._handlers[listening.fileno()]
-            if not self._full:
+            if not self._locked:
                 self._waits.unregister(listening.fileno())
             listening.close()
         self.targets = dict(targets)
         for public, listening in new.items():
             self._listening[public] = listening
             self._handlers[listening.fileno()] = lambda public=public: self._let_in(public, _AT_ONCE)  # type: ignore[misc]
-            if not self._full:
+            if not self._locked:
                 self._waits.register(listening.fileno(), EPOLLIN)
         self._first = {private: self._first.get(private, 0) for private in targets.values()}
         self._open = {}
@@ -99,7 +101,7 @@ class Doors:
             service = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         except OSError as error:
             if error.errno in _FULL:
-                reset(client)
+                self._waiting.append((client, private))
                 self._wait_for_room()
             else:
                 self._next_host(client, private, host, tried)
@@ -145,14 +147,20 @@ class Doors:
 
     def _wait_for_room(self) -> None:
         """No more descriptors or memory: let nobody in (they wait in the kernel's queue) until somebody leaves."""
-        if not self._full:
-            self._full = True
+        self._full = True
+        if not self._locked:
+            self._locked = True
             for listening in self._listening.values():
                 self._waits.unregister(listening.fileno())
 
     def _room(self) -> None:
         if self._full:
             self._full = False
+            waiting, self._waiting = self._waiting, []
+            for client, private in waiting:
+                self._connect(client, private, self._first.get(private, 0), 0)
+        if not self._full and self._locked:
+            self._locked = False
             for listening in self._listening.values():
                 self._waits.register(listening.fileno(), EPOLLIN)
 

@@ -81,11 +81,12 @@ class RelayLink(asyncio.Protocol):
     async def end(self) -> None:
         """Make it end; returns when it has. Its connections end with it."""
         self.may_end = True
+        gone = bury(self.pid) if self.pid else self._ended
         with suppress(Unavailable):
             await self.ask(b"end\n")
         try:
             async with asyncio.timeout(_END_S):
-                await self._ended.wait()
+                await gone.wait()
         except TimeoutError:
             raise Failed(f"the relay process {self.pid or ''} was told to end and did not") from None
 
@@ -144,10 +145,25 @@ def start(path: Path, log: Path) -> None:
     child.returncode = 0  # nobody waits for it here: it outlives the agent, and the line to it tells of its end
 
 
-def bury(pid: int) -> None:
-    """Reap it if it was our child."""
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+def bury(pid: int) -> asyncio.Event:
+    """Reap the process when it has ended, if it is a child of ours. Set when it is gone."""
+    gone = asyncio.Event()
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        gone.set()
+        return gone
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        with suppress(ChildProcessError):  # another agent's, or reaped already
+            os.waitpid(pid, os.WNOHANG)
+        gone.set()
+
+    loop.add_reader(pidfd, ended)
+    return gone
 
 
 @contextmanager

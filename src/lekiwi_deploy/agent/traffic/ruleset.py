@@ -17,7 +17,9 @@ from dataclasses import dataclass
 import msgspec
 
 TABLE = "inet lekiwi"
-_TRANSLATE = "fib daddr type local meta l4proto tcp dnat to :tcp dport map @ports"
+# Only what opens a connection: one that was there before the table, and that the kernel has not tracked yet, goes on as it is.
+_OPENS = "tcp flags & (fin | syn | rst | ack) == syn"
+_TRANSLATE = f"fib daddr type local {_OPENS} dnat to :tcp dport map @ports"
 _CHAINS = {
     "remote": ("type nat hook prerouting priority -100", _TRANSLATE),
     "here": ("type nat hook output priority -100", _TRANSLATE),
