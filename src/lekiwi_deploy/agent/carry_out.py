@@ -16,6 +16,7 @@ from lekiwi_deploy.robot.ledger import Attempt, Ledger
 from lekiwi_deploy.robot.steps import (
     Activate,
     CountStart,
+    FallThrough,
     Fetch,
     GiveUp,
     Hold,
@@ -65,6 +66,8 @@ async def carry_out(robot: Robot, step: Step) -> None:
             robot.history.note("good", f"{deployment} is good", deployment, outcome=robot.ledger.outcome)
         case RollBack():
             _roll_back(robot, step)
+        case FallThrough():
+            _fall_through(robot, step)
         case GiveUp():
             _give_up(robot, step)
         case Hold(deployment, why, service):
@@ -110,14 +113,21 @@ def _make_live(robot: Robot, ledger: Ledger, plan: Plan, *, instead_of: Attempt 
         now=machine.utc_now(),
         restarted=change.names,
         judged=change.judge,
-        baseline=failing(robot.services.seen()),
+        baseline=_baseline(robot, instead_of),
         instead_of=instead_of,
+        at=decided,
     )
     fp("switch.before_journal")
     robot.remember(ledger)
     fp("switch.after_journal")
     robot.switch = Switch(decided)
     robot.services.use(plan)
+
+
+def _baseline(robot: Robot, instead_of: Attempt | None) -> tuple[tuple[str, str], ...]:
+    """What failed before the switch. What fails now that the robot goes back is what it goes back from."""
+    trial = robot.ledger.trial
+    return failing(robot.services.seen()) if instead_of is None or trial is None else trial.baseline
 
 
 def _change(robot: Robot, plan: Plan) -> Affected:
@@ -179,11 +189,7 @@ def _mark_healthy(robot: Robot, deployment: DeploymentId) -> None:
 
 def _roll_back(robot: Robot, step: RollBack) -> None:
     decided = machine.boottime()
-    if not robot.slots.check(step.to):
-        robot.history.note("trouble", f"{step.to} is damaged and cannot be gone back to", step.to)
-        if step.to in robot.slots.present:  # only its tree is; decided anew, it is laid out and gone back to
-            robot.slots.lay_out(step.to)
-            robot.slots.laid_out.add(step.to)
+    if not _sound(robot, step.to):
         return
     trial = robot.ledger.trial
     assert trial is not None
@@ -200,6 +206,29 @@ def _roll_back(robot: Robot, step: RollBack) -> None:
     plan = robot.plan_of(step.to)
     ledger = record.condemned(robot.ledger, step.why)
     _make_live(robot, ledger, plan, instead_of=attempt, decided=decided)
+
+
+def _fall_through(robot: Robot, step: FallThrough) -> None:
+    decided = machine.boottime()
+    if not _sound(robot, step.to):
+        return
+    ledger, attempt = record.fell_through(robot.ledger, step.why)
+    stays = "; none came up, so it stays with" if step.to in attempt.tried else "; going on to"
+    robot.history.note(
+        "fell_through", f"{step.failed} did not come up either: {step.why}{stays} {step.to}", step.failed, step.service
+    )
+    _make_live(robot, ledger, robot.plan_of(step.to), instead_of=attempt, decided=decided)
+
+
+def _sound(robot: Robot, deployment: DeploymentId) -> bool:
+    """Whether what is to be gone back to is undamaged; if only its tree is not, that is mended, and the step is to be decided anew."""
+    if robot.slots.check(deployment):
+        return True
+    robot.history.note("trouble", f"{deployment} is damaged and cannot be gone back to", deployment)
+    if deployment in robot.slots.present:
+        robot.slots.lay_out(deployment)
+        robot.slots.laid_out.add(deployment)
+    return False
 
 
 def _give_up(robot: Robot, step: GiveUp) -> None:

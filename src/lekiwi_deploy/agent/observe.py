@@ -5,11 +5,13 @@ from __future__ import annotations
 from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.robot import Robot
 from lekiwi_deploy.robot.fallback import fallback
-from lekiwi_deploy.robot.ledger import candidates, named
+from lekiwi_deploy.robot.ledger import candidates, named, tried
 from lekiwi_deploy.robot.retention import Retention, retention
+from lekiwi_deploy.robot.settling import settling
 from lekiwi_deploy.robot.slots import SlotState
 from lekiwi_deploy.robot.steps import Observed
 from lekiwi_deploy.robot.trial import Judgement, judge
+from lekiwi_deploy.robot.wanted import target
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.platforms import best_key
 
@@ -27,7 +29,12 @@ def observe(robot: Robot) -> Observed:
         live=ledger.live,
         current=current,
         fallback=back,
-        lost=fallback(candidates(ledger, frozenset(ledger.slots)), live=ledger.live, came_from=ledger.came_from),
+        lost=fallback(
+            candidates(ledger, frozenset(ledger.slots)),
+            live=ledger.live,
+            came_from=ledger.came_from,
+            tried=tried(ledger),
+        ),
         stale=robot.services.stale(),
         judgement=_judgement(robot),
         boot_counted=ledger.trial is None or ledger.trial.boot == machine.boot_id(),
@@ -37,6 +44,7 @@ def observe(robot: Robot) -> Observed:
         why={id_: slot.why for id_, slot in ledger.slots.items() if slot.why is not None},
         prune=kept.prune,
         tear_down=kept.tear_down,
+        settling=settling(ledger.changes, target(ledger)),
     )
 
 
@@ -44,7 +52,7 @@ def fallback_of(robot: Robot) -> DeploymentId | None:
     """Where the robot goes by itself when what is live fails."""
     ledger = robot.ledger
     known = candidates(ledger, frozenset(robot.slots.present))
-    return fallback(known, live=ledger.live, came_from=ledger.came_from)
+    return fallback(known, live=ledger.live, came_from=ledger.came_from, tried=tried(ledger))
 
 
 def keeping(

@@ -25,13 +25,34 @@ def _usable(candidate: Candidate) -> bool:
     return candidate.present and candidate.state not in (SlotState.ABSENT, SlotState.QUARANTINED, SlotState.HELD)
 
 
+MOST_TRIED = 5
+"""So many are gone back to, one after the other; if none of them comes up, it is not for their sake."""
+
+
 def fallback(
-    slots: Mapping[DeploymentId, Candidate], *, live: DeploymentId | None, came_from: DeploymentId | None
+    slots: Mapping[DeploymentId, Candidate],
+    *,
+    live: DeploymentId | None,
+    came_from: DeploymentId | None,
+    tried: tuple[DeploymentId, ...] = (),
 ) -> DeploymentId | None:
-    """Where the robot goes by itself when `live` fails, that was made live when `came_from` was; None: nowhere."""
+    """Where the robot goes by itself when `live` fails, that was made live when `came_from` was; None: nowhere. `tried`: what it went back
+    to and did not come up either. Once all were tried it is the first of them again, and with that one it stays."""
     usable = {id_: slot for id_, slot in slots.items() if id_ != live and _usable(slot)}
+    if live in tried:
+        return None
+    if tried:
+        untried = {id_: slot for id_, slot in usable.items() if id_ not in tried}
+        if len(tried) + 1 < MOST_TRIED and (found := _newest(untried)) is not None:
+            return found
+        return next((id_ for id_ in tried if id_ in usable), None)
     if came_from is not None and came_from in usable and usable[came_from].state is SlotState.GOOD:
         return came_from
+    return _newest(usable)
+
+
+def _newest(usable: Mapping[DeploymentId, Candidate]) -> DeploymentId | None:
+    """The last good one, else the last healthy one."""
     good = {id_: slot.last_good for id_, slot in usable.items() if slot.state is SlotState.GOOD}
     if good:
         return max(good, key=lambda id_: (good[id_], id_))

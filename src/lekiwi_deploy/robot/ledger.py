@@ -12,6 +12,7 @@ from datetime import datetime
 import msgspec
 
 from lekiwi_deploy.robot.fallback import Candidate
+from lekiwi_deploy.robot.settling import Change
 from lekiwi_deploy.robot.slots import SlotEvent, SlotState, advance
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.link import DeploymentRef, Desired, Outcome, Pin, TrialPolicy
@@ -36,7 +37,8 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """A failed attempt whose outcome is told once what ran before runs again."""
+    """A failed attempt whose outcome is told once what ran before runs again. `tried`: what was gone back to and did not come up
+    either, in order."""
 
     deployment: DeploymentId
     generation: int
@@ -44,6 +46,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     restarted: tuple[str, ...] = ()
     log: tuple[str, ...] = ()
     by_hand: bool = False
+    tried: tuple[DeploymentId, ...] = ()
 
 
 class HookRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +83,8 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     """`desired`: the newest that was accepted. `live`: what `current` is to name and services are to run; `came_from`: what was
-    live before it. `pin_over`: creation time of the deployment that was desired when the pin was made. `live_since`: wall clock."""
+    live before it. `pin_over`: creation time of the deployment that was desired when the pin was made. `live_since`: wall clock.
+    `changes`: of what is live, since the newest order."""
 
     schema: int = SCHEMA
     clock: int = 0
@@ -95,6 +99,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     came_from: DeploymentId | None = None
     trial: Trial | None = None
     outcome: Outcome | None = None
+    changes: tuple[Change, ...] = ()
 
 
 def with_slot(ledger: Ledger, record: SlotRecord) -> Ledger:
@@ -128,6 +133,12 @@ def candidates(ledger: Ledger, present: frozenset[DeploymentId]) -> dict[Deploym
     }
 
 
+def tried(ledger: Ledger) -> tuple[DeploymentId, ...]:
+    """What the robot went back to, in the open trial, and did not come up either."""
+    trial = ledger.trial
+    return trial.instead_of.tried if trial is not None and trial.instead_of is not None else ()
+
+
 def named(ledger: Ledger) -> frozenset[DeploymentId]:
     """Deployments whose files must stay because the ledger refers to them."""
     names = {ledger.live, ledger.came_from, ledger.pin.deployment if ledger.pin else None}
@@ -135,4 +146,6 @@ def named(ledger: Ledger) -> frozenset[DeploymentId]:
         names.add(ledger.desired.deployment.id)
     if ledger.trial is not None:
         names.add(ledger.trial.deployment)
+        if ledger.trial.instead_of is not None:
+            names.update((ledger.trial.instead_of.deployment, *ledger.trial.instead_of.tried))
     return frozenset(name for name in names if name is not None)

@@ -11,12 +11,14 @@ from datetime import datetime
 import msgspec
 
 from lekiwi_deploy.robot.ledger import Attempt, HookRun, Ledger, Trial, tick, with_event, with_slot
+from lekiwi_deploy.robot.settling import Change, remembered
 from lekiwi_deploy.robot.slots import Failed, Kept, Proven, Pruned, SlotState, Staged, Started, Superseded
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.link import Outcome, Result, TrialPolicy
 from lekiwi_deploy.wire.manifest import HookKind
 
 replace = msgspec.structs.replace
+_LONGEST_WHY = 2000
 
 
 def staged(ledger: Ledger, deployment: DeploymentId, *, wire_bytes: int, ready_ms: float | None) -> Ledger:
@@ -44,8 +46,9 @@ def activated(
     judged: tuple[str, ...],
     baseline: tuple[tuple[str, str], ...] = (),
     instead_of: Attempt | None = None,
+    at: float = 0.0,
 ) -> Ledger:
-    """It becomes the live one, on trial; the one before is superseded unless its verdict is in."""
+    """It becomes the live one, on trial; the one before is superseded unless its verdict is in. `at`: CLOCK_BOOTTIME seconds."""
     ledger = tick(ledger)
     before = ledger.live
     if before is not None and before != deployment and ledger.slots[before].state is not SlotState.QUARANTINED:
@@ -60,6 +63,7 @@ def activated(
         ledger,
         live=deployment,
         live_since=now,
+        changes=remembered(ledger.changes, Change(deployment, before, boot, at)),
         came_from=before if before != deployment else ledger.came_from,
         trial=Trial(
             deployment=deployment,
@@ -128,6 +132,17 @@ def condemned(ledger: Ledger, why: str) -> Ledger:
     """The live one failed its trial: never started again here. Where to go next is `activated` or `gave_up`."""
     assert ledger.live is not None
     return with_event(ledger, ledger.live, Failed(), why)
+
+
+def fell_through(ledger: Ledger, why: str) -> tuple[Ledger, Attempt]:
+    """What was gone back to did not come up either. It is not to blame, having run before; the next one is `activated` with the attempt
+    that is given."""
+    trial = ledger.trial
+    assert trial is not None and trial.instead_of is not None
+    first = trial.instead_of
+    tried = first.tried if trial.deployment in first.tried else (*first.tried, trial.deployment)
+    also = f"{first.why}; and {trial.deployment}, which ran before, did not come back: {why}"
+    return with_event(ledger, trial.deployment, Kept(), why), replace(first, why=also[:_LONGEST_WHY], tried=tried)
 
 
 def gave_up(ledger: Ledger, why: str, now: datetime, log: tuple[str, ...]) -> Ledger:

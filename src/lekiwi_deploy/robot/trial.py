@@ -68,11 +68,13 @@ class Good:
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """It failed. `keep`: it is left running all the same. `service`: whose last output lines tell more."""
+    """It failed. `keep`: it is left running all the same. `service`: whose last output lines tell more. `returning`: it is what the robot
+    went back to, and did not come up either."""
 
     why: str
     service: str | None
     keep: bool
+    returning: bool = False
 
 
 Judgement = Waiting | Healthy | Relapsed | Good | Bad
@@ -110,17 +112,17 @@ def _faults(trial: Trial, name: str, seen: ServiceSeen | None, *, probes: bool) 
 def judge(trial: Trial, services: Mapping[str, ServiceSeen], *, boot: str, now: float) -> Judgement:
     """The verdict on the live deployment. `services`: every one of its services; `now`: CLOCK_BOOTTIME seconds; `boot`: its id."""
     policy = trial.policy
-    unkept = not policy.roll_back or trial.instead_of is not None
+    returning = trial.instead_of is not None
+    unkept = not policy.roll_back and not returning
     if trial.boot != boot:
         if trial.starts >= max(1, policy.starts):
-            return Bad(f"started {trial.starts} times without becoming good", None, keep=unkept)
+            return Bad(f"started {trial.starts} times without becoming good", None, unkept, returning)
         return Waiting(trial.judged)
     for run in trial.hooks:
         if run.failure is not None and run.kind is HookKind.PREPARE:
-            # Its process was never started: nothing to keep, unless there is nowhere else to go.
-            return Bad(run.failure, run.service, keep=trial.instead_of is not None)
+            return Bad(run.failure, run.service, False, returning)  # its process was never started: nothing to keep
         if run.failure is not None and run.kind is HookKind.AFTER_START:
-            return Bad(run.failure, run.service, keep=unkept)
+            return Bad(run.failure, run.service, unkept, returning)
     was_healthy = trial.told
     looked_at = (
         services
@@ -134,7 +136,7 @@ def judge(trial: Trial, services: Mapping[str, ServiceSeen], *, boot: str, now: 
             if (name, key) in trial.baseline:
                 excused.append((name, why))
             else:
-                return Bad(why, name, keep=unkept)
+                return Bad(why, name, unkept, returning)
     late = tuple(
         name
         for name, seen in sorted(looked_at.items())

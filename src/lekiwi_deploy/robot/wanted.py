@@ -65,6 +65,7 @@ def accept(ledger: Ledger, desired: Desired, now: datetime) -> Answer:
         desired=desired,
         pin=pin,
         pin_over=over if pin is not None else None,
+        changes=(),
     )
     return Answer(without_unused(ledger), True, why, new=True)
 
@@ -104,12 +105,13 @@ def forced(ledger: Ledger) -> bool:
 def pinned(ledger: Ledger, pin: Pin) -> Ledger:
     """A person on the robot wants `pin.deployment`, which the ledger knows."""
     desired = ledger.desired.deployment if ledger.desired is not None else None
-    return msgspec.structs.replace(ledger, pin=pin, pin_over=desired.created_at if desired is not None else None)
+    over = desired.created_at if desired is not None else None
+    return msgspec.structs.replace(ledger, pin=pin, pin_over=over, changes=())
 
 
 def resumed(ledger: Ledger) -> Ledger:
     """The pin ends; the desired deployment is followed again."""
-    return msgspec.structs.replace(ledger, pin=None, pin_over=None)
+    return msgspec.structs.replace(ledger, pin=None, pin_over=None, changes=())
 
 
 def joined_anew(ledger: Ledger) -> Ledger:

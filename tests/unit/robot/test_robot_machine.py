@@ -12,12 +12,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from lekiwi_deploy.robot import record
 from lekiwi_deploy.robot.fallback import fallback
 from lekiwi_deploy.robot.health import Verdict
-from lekiwi_deploy.robot.ledger import Attempt, Ledger, candidates, named
+from lekiwi_deploy.robot.ledger import Attempt, Ledger, candidates, named, tried
 from lekiwi_deploy.robot.retention import retention
+from lekiwi_deploy.robot.settling import settling
 from lekiwi_deploy.robot.slots import SlotState
 from lekiwi_deploy.robot.steps import (
     Activate,
     CountStart,
+    FallThrough,
     Fetch,
     GiveUp,
     Hold,
@@ -85,7 +87,7 @@ class Robot(RuleBasedStateMachine):
     def observed(self) -> Observed:
         ledger = self.ledger
         known = candidates(ledger, frozenset(self.present))
-        back = fallback(known, live=ledger.live, came_from=ledger.came_from)
+        back = fallback(known, live=ledger.live, came_from=ledger.came_from, tried=tried(ledger))
         in_use = {self.process} - {None} | {self.current} - {None}
         kept = retention(
             {id_: slot.staged for id_, slot in ledger.slots.items() if slot.staged},
@@ -111,13 +113,19 @@ class Robot(RuleBasedStateMachine):
             live=ledger.live,
             current=self.current,
             fallback=back,
-            lost=fallback(candidates(ledger, frozenset(ledger.slots)), live=ledger.live, came_from=ledger.came_from),
+            lost=fallback(
+                candidates(ledger, frozenset(ledger.slots)),
+                live=ledger.live,
+                came_from=ledger.came_from,
+                tried=tried(ledger),
+            ),
             stale=stale,
             judgement=judgement,
             boot_counted=ledger.trial is None or ledger.trial.boot == str(self.boot),
             fetching=self.fetching,
             prune=kept.prune,
             tear_down=kept.tear_down,
+            settling=settling(ledger.changes, target(ledger)),
         )
 
     def next(self) -> Next:
@@ -132,6 +140,7 @@ class Robot(RuleBasedStateMachine):
             restarted=("web",),
             judged=("web",),
             instead_of=attempt,
+            at=self.seconds,
         )
 
     def do(self, step: Step) -> None:
@@ -171,6 +180,10 @@ class Robot(RuleBasedStateMachine):
                 self.condemned.add(failed)
                 attempt = Attempt(deployment=failed, generation=ledger.trial.generation, why=why)
                 self.make_live(record.condemned(ledger, why), to, attempt)
+            case FallThrough(failed, to, why, _):
+                assert failed == ledger.live
+                fallen, attempt = record.fell_through(ledger, why)
+                self.make_live(fallen, to, attempt)
             case GiveUp(failed, why, _):
                 self.condemned.add(failed)
                 self.ledger = record.gave_up(ledger, why, self.now, ())
@@ -345,7 +358,9 @@ class Robot(RuleBasedStateMachine):
             raise AssertionError(f"does not settle: {self.next()}")
         wanted = target(self.ledger)
         live = self.ledger.live
-        if wanted is not None and self.ledger.slots[wanted].state is not SlotState.QUARANTINED:
+        if settling(self.ledger.changes, wanted) is not None:
+            assert live is not None, "it changed to and fro, and runs nothing"
+        elif wanted is not None and self.ledger.slots[wanted].state is not SlotState.QUARANTINED:
             assert live == wanted == self.process == self.current
         if live is not None:
             assert self.process == live == self.current

@@ -58,7 +58,9 @@ def test_a_hook_before_the_start_that_failed_keeps_nothing_running_and_one_after
     after = HookRun(service="web", kind=HookKind.AFTER_START, failure="no")
     assert verdict(service(), having(hooks=(before,), roll_back=False)) == Bad("no", "web", keep=False)
     assert verdict(service(), having(hooks=(after,), roll_back=False)) == Bad("no", "web", keep=True)
-    assert verdict(service(), having(hooks=(before,), instead_of=ATTEMPT)) == Bad("no", "web", keep=True)
+    assert verdict(service(), having(hooks=(before,), instead_of=ATTEMPT)) == Bad(
+        "no", "web", keep=False, returning=True
+    )
 
 
 def test_hooks_that_did_what_they_should_and_failures_around_the_old_version_do_not_matter() -> None:
@@ -128,9 +130,9 @@ def test_without_rolling_back_it_is_kept() -> None:
     assert verdict(service(FAILS), having(roll_back=False)) == Bad("web: http :80/ answered 500", "web", keep=True)
 
 
-def test_what_was_gone_back_to_is_kept_whatever_it_does() -> None:
-    attempt = Attempt(deployment=DeploymentId("dep_BBBBBBBB"), generation=1, why="x")
-    assert verdict(service(FAILS), having(instead_of=attempt)).keep
+def test_what_was_gone_back_to_and_fails_is_told_apart() -> None:
+    found = verdict(service(FAILS), having(instead_of=ATTEMPT, roll_back=False))
+    assert found == Bad("web: http :80/ answered 500", "web", keep=False, returning=True)
 
 
 def test_at_most_three_boots_without_becoming_good() -> None:
