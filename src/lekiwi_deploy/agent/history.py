@@ -19,7 +19,18 @@ from lekiwi_deploy.wire.link import Event, LogLine, Outcome, Result
 _GATHER_S = 0.05
 """Events are put on disk together: nothing is told to the server before, and a switch does not wait for it."""
 _WARNINGS = frozenset(
-    {"exited", "killed", "rolled_back", "failed", "trouble", "log_lost", "not_recorded", "refused", "hook_failed"}
+    {
+        "exited",
+        "killed",
+        "damaged",
+        "rolled_back",
+        "failed",
+        "trouble",
+        "log_lost",
+        "not_recorded",
+        "refused",
+        "hook_failed",
+    }
 )
 
 

@@ -25,6 +25,7 @@ from lekiwi_deploy.robot.soundness import unsound
 from lekiwi_deploy.wire.encoding import encode
 from lekiwi_deploy.wire.link import (
     Ack,
+    AgentWanted,
     Challenge,
     Desired,
     FromServer,
@@ -65,12 +66,20 @@ class GoneFor(Exception):
 
 
 class Link:
-    """Runs until cancelled. `control` is told how it stands."""
+    """Runs until cancelled. `control` is told how it stands, `want_agent` which release of the agent the server wants."""
 
     def __init__(
-        self, robot: Robot, reporter: Reporter, control: Control, network: Network, *, randomness: Callable[[], float]
+        self,
+        robot: Robot,
+        reporter: Reporter,
+        control: Control,
+        network: Network,
+        *,
+        want_agent: Callable[[AgentWanted | None], None],
+        randomness: Callable[[], float],
     ) -> None:
         self._robot = robot
+        self._want_agent = want_agent
         self._network = network
         self._reporter = reporter
         self._control = control
@@ -206,7 +215,8 @@ class Link:
         wrong = unsound(desired)
         if wrong is not None:
             raise LinkRefused(f"it sent no desired state of ours: {wrong}", retry=True)
-        self._robot.take(desired)
+        self._want_agent(desired.agent)
+        self._robot.take(msgspec.structs.replace(desired, agent=None))
 
     async def _report(self, connection: Connection) -> None:
         robot = self._robot
@@ -261,9 +271,8 @@ class Link:
         while True:
             await robot.ticket_due.wait()
             robot.ticket_due.clear()
-            desired = robot.ledger.desired
-            if desired is not None and desired.deployment is not None:
-                await connection.send(encode(TicketPlease(desired.deployment.digest)).decode())
+            while robot.tickets_due:
+                await connection.send(encode(TicketPlease(robot.tickets_due.pop())).decode())
 
 
 def _records(stream: Stream, spool: Spool) -> tuple[str, int]:

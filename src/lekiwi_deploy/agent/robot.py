@@ -29,7 +29,7 @@ from lekiwi_deploy.robot.ledger import Ledger
 from lekiwi_deploy.robot.record import fetch_failed, staged
 from lekiwi_deploy.robot.wanted import accept, by_hand_here, forced
 from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest
-from lekiwi_deploy.wire.link import Desired
+from lekiwi_deploy.wire.link import AgentState, Desired
 from lekiwi_deploy.wire.platforms import Platform
 from lekiwi_deploy.wire.reasons import Reason, sentence
 
@@ -70,6 +70,7 @@ class Robot:
         self.report_due = asyncio.Event()
         self.records_due = asyncio.Event()
         self.ticket_due = asyncio.Event()
+        self.tickets_due: set[ManifestDigest] = set()
         self.waiting: tuple[Reason, ...] = ()
         self.switching = False
         self.switch: Switch | None = None
@@ -91,9 +92,9 @@ class Robot:
         self.services = Services(
             paths,
             self.tail,
-            replan=self.replan,
+            replan=self.plan_again,
             nudge=self.nudge,
-            note=self.history.note,
+            note=self._note_of_service,
             randomness=randomness,
         )
         self.fetches = Fetches(
@@ -111,7 +112,9 @@ class Robot:
             wake=self.nudge,
             switching=lambda: self.switching,
         )
+        self.agent_state: AgentState | None = None
         self._overridden: tuple[DeploymentId, int] | None = None
+        self._repair_ticket: tuple[ManifestDigest, str] | None = None
 
     async def held_off(self, deployment: DeploymentId) -> tuple[Reason, ...]:
         """Why not to switch to `deployment`, which is here, now: holds and unmet conditions, unless a person wants it all the same."""
@@ -170,12 +173,16 @@ class Robot:
         self.nudge()
 
     def take_ticket(self, digest: ManifestDigest, ticket: str) -> None:
-        """Another ticket for the content of what is wanted."""
+        """Another ticket for the content of what is wanted, or of something else that is here and damaged."""
         desired = self.ledger.desired
-        if desired is None or desired.deployment is None or desired.deployment.digest != digest:
-            return
-        self.ledger = msgspec.structs.replace(self.ledger, desired=msgspec.structs.replace(desired, ticket=ticket))
-        self.fetches.unblock(desired.deployment.id)
+        if desired is not None and desired.deployment is not None and desired.deployment.digest == digest:
+            self.ledger = msgspec.structs.replace(self.ledger, desired=msgspec.structs.replace(desired, ticket=ticket))
+            self.fetches.unblock(desired.deployment.id)
+        else:
+            self._repair_ticket = (digest, ticket)
+            for deployment, slot in self.ledger.slots.items():
+                if slot.ref.digest == digest:
+                    self.fetches.unblock(deployment)
         self.nudge()
 
     def plan_of(self, deployment: DeploymentId) -> Plan:
@@ -198,6 +205,27 @@ class Robot:
             self.history.trouble(f"the services of {live} cannot be started: {error.message}")
             return None
 
+    def plan_again(self) -> Plan | None:
+        """As `replan`, for a service that ended: nothing is started out of a tree that is damaged."""
+        live = self.ledger.live
+        return self.replan() if live is None or live in self.slots.laid_out else None
+
+    def _note_of_service(
+        self, kind: str, text: str, deployment: DeploymentId | None = None, service: str | None = None
+    ) -> None:
+        self.history.note(kind, text, deployment, service)
+        if kind == "exited":
+            self.look_at_live()
+
+    def look_at_live(self) -> None:
+        """A service ended, perhaps since its files are damaged: see whether they are."""
+        live = self.ledger.live
+        if live is None or live not in self.slots.laid_out or self.slots.check(live):
+            return
+        what = "is laid out again" if live in self.slots.present else "what is missing is fetched again"
+        self.history.note("damaged", f"files of {live} are damaged on this disk; it {what}", live)
+        self.nudge()
+
     def fetch(self, deployment: DeploymentId) -> None:
         """Begin to get what is missing of it."""
         record = self.ledger.slots[deployment]
@@ -206,11 +234,14 @@ class Robot:
         self.fetches.start(
             Job(
                 ref=record.ref,
-                ticket=desired.ticket if desired is not None and wanted else None,
+                ticket=desired.ticket if desired is not None and wanted else self._ticket_for(record.ref.digest),
                 base=self._base(deployment),
                 rollback_to=self.ledger.live,
             )
         )
+
+    def _ticket_for(self, digest: ManifestDigest) -> str | None:
+        return self._repair_ticket[1] if self._repair_ticket is not None and self._repair_ticket[0] == digest else None
 
     async def prepare(self, deployment: DeploymentId) -> None:
         """Its tree was laid out: do what makes it quick to start."""
@@ -240,6 +271,7 @@ class Robot:
             self.slots.laid_out.add(deployment)
             since = self._desired_at.get(deployment)
             ready_ms = (machine.boottime() - since) * 1000 if since is not None else None
+            kind = "repaired" if self.ledger.slots[deployment].staged else "fetched"
             fp("stage.before_journal")
             try:
                 self.remember(staged(self.ledger, deployment, wire_bytes=received, ready_ms=ready_ms))
@@ -247,7 +279,7 @@ class Robot:
                 self.fetches.block(deployment, failure)
             else:
                 fp("stage.after_journal")
-                self.history.note("fetched", f"{deployment} is here, {received} bytes received", deployment)
+                self.history.note(kind, f"{deployment} is here, {received} bytes received", deployment)
         else:
             self._not_fetched(deployment, error)
         self.nudge()
@@ -255,12 +287,15 @@ class Robot:
     def _not_fetched(self, deployment: DeploymentId, error: Exception) -> None:
         self.fetches.block(deployment, error)
         if isinstance(error, TicketExpired):
+            self.tickets_due.add(self.ledger.slots[deployment].ref.digest)
             self.ticket_due.set()
             return
         if isinstance(error, NoRoom):
             self.collect_due = True
             self.nudge()
-        if isinstance(error, (BadInput, NotFound)):
+        desired = self.ledger.desired
+        wanted = desired is not None and desired.deployment is not None and desired.deployment.id == deployment
+        if wanted and isinstance(error, (BadInput, NotFound)):
             why = f"cannot be fetched: {error.message}"
             failed = fetch_failed(self.ledger, deployment, why, machine.utc_now())
             if failed != self.ledger:

@@ -9,10 +9,9 @@ import random
 import signal
 import sys
 import traceback
-from pathlib import Path
 
 from lekiwi_deploy import __version__
-from lekiwi_deploy.agent import machine, notify_systemd
+from lekiwi_deploy.agent import notify_systemd
 from lekiwi_deploy.agent.control import Control, roll_back
 from lekiwi_deploy.agent.environment import link_interpreter
 from lekiwi_deploy.agent.link import Link
@@ -22,7 +21,9 @@ from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.reconcile import reconcile
 from lekiwi_deploy.agent.report import Reporter
 from lekiwi_deploy.agent.robot import Robot
-from lekiwi_deploy.agent.start import check_contents, start
+from lekiwi_deploy.agent.scrub import Scrubber
+from lekiwi_deploy.agent.self_update.updater import Updater
+from lekiwi_deploy.agent.start import start
 from lekiwi_deploy.agent.supervisors import families
 from lekiwi_deploy.agent.turning import Turning
 from lekiwi_deploy.wire.local import Moved, RollBackPlease
@@ -59,11 +60,13 @@ async def _run(paths: Paths, leave_services: bool, net_user: int | None) -> None
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
-        link = Link(robot, reporter, control, network, randomness=random.random)
+        updater = Updater(robot, network.content, halves=net_user is not None, linked=lambda: control.linked)
+        link = Link(robot, reporter, control, network, want_agent=updater.want, randomness=random.random)
         tasks = [
             asyncio.create_task(reconcile(robot), name="reconcile"),
             asyncio.create_task(link.run(), name="link"),
-            asyncio.create_task(_check_after_boot(robot), name="check"),
+            asyncio.create_task(Scrubber(robot).run(), name="scrub"),
+            asyncio.create_task(updater.run(), name="agent"),
             asyncio.create_task(notify_systemd.beat(Turning(robot)), name="watchdog"),
         ]
         notify_systemd.tell("READY=1")
@@ -136,17 +139,3 @@ def _tell_hello(robot: Robot) -> None:
         f"lekiwi-agent {__version__}: robot {config.robot} of {config.server}, root {robot.paths.root}; runs {runs}",
         live,
     )
-
-
-async def _check_after_boot(robot: Robot) -> None:
-    """Look into the files once per boot, when the machine has calmed down."""
-    seen: Path = robot.paths.agent / "boot"
-    boot = machine.boot_id()
-    with contextlib.suppress(FileNotFoundError):
-        if seen.read_text() == boot:
-            return
-    await asyncio.sleep(20)
-    async with robot.content_lock:
-        await asyncio.to_thread(check_contents, robot)
-    with contextlib.suppress(OSError):
-        seen.write_text(boot)

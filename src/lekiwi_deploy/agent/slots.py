@@ -6,7 +6,8 @@ import contextlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from lekiwi_deploy.errors import LekiwiError, NotFound
 from lekiwi_deploy.wire.encoding import encode
 from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest, ObjectDigest
 from lekiwi_deploy.wire.link import DeploymentRef
-from lekiwi_deploy.wire.manifest import FileEntry, Manifest
+from lekiwi_deploy.wire.manifest import FileEntry, FileKind, Manifest
 from lekiwi_deploy.wire.platforms import Platform, best_key
 
 DEPENDENCIES = "deps"
@@ -53,6 +54,14 @@ class _Contents(msgspec.Struct, frozen=True):
 
 class _Tree(msgspec.Struct, frozen=True):
     files: tuple[FileEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What a damaged object did: `trees` of these deployments have the damage in them; `healed`: the store has the content again."""
+
+    trees: tuple[DeploymentId, ...]
+    healed: bool
 
 
 class Slots:
@@ -91,9 +100,9 @@ class Slots:
         return tuple(sorted(found, key=lambda metadata: (metadata.timestamp, metadata.id)))
 
     def check(self, deployment: DeploymentId, *, hashes: bool = False, beside: DeploymentId | None = None) -> bool:
-        """Whether the slot is whole: sizes of the tree, if it is laid out, else of its objects; with `hashes` the content, too.
-        `beside`: what runs now. If that has the very same dependencies, as hard links to the very same files, and the whole tree was
-        looked at before, theirs are not looked at again: thousands of files, in every switch.
+        """Whether the slot is whole: sizes of the tree, if it is laid out, else of its objects, and content of what was written to
+        since; with `hashes` the content of all. `beside`: what runs now. If that has the very same dependencies, as hard links to the
+        very same files, and the whole tree was looked at before, theirs are not looked at again: thousands of files, in every switch.
 
         What is damaged is dropped, so that it is fetched again: after this `present` and `laid_out` are right about this slot.
         """
@@ -110,11 +119,10 @@ class Slots:
                     hashes=hashes,
                     without=DEPENDENCIES if known else None,
                 )
-                for entry in wrong if hashes else ():
-                    self.objects.discard(entry.digest)
                 if not wrong:
                     self._whole.add(deployment)
                     return True
+                self._set_aside_damaged(wrong)
                 self.laid_out.discard(deployment)
             missing = self.objects.missing(entry for entry in entries if entry.size)
         except (LekiwiError, OSError):
@@ -126,6 +134,78 @@ class Slots:
         else:
             self.present.add(deployment)
         return False
+
+    def read_again(self, deployment: DeploymentId, entries: Iterable[FileEntry], *, own: bool = False) -> bool:
+        """Read these files of its tree from the disk; whether they are right. What is not is dropped, as by `check`. `own`: leave out
+        those that are links to objects of the store. Raises `OSError`, `LekiwiError`."""
+        folder = self.folder(deployment)
+        wrong = [
+            entry
+            for entry in entries
+            if not (own and self._is_linked(folder, entry)) and not layout.is_right(folder, entry)
+        ]
+        if not wrong:
+            return True
+        self._set_aside_damaged(wrong)
+        self.laid_out.discard(deployment)
+        self._whole.discard(deployment)
+        return self.check(deployment)
+
+    def entries(self, deployment: DeploymentId) -> tuple[FileEntry, ...]:
+        """What this robot gets of it. Raises `NotFound`, `BadInput`."""
+        return entries_for(self.manifest(deployment), self._platform.key)
+
+    def _is_linked(self, folder: Path, entry: FileEntry) -> bool:
+        try:
+            here = os.lstat(folder / entry.path).st_ino
+            return (
+                here
+                == os.lstat(self.objects.path_of(entry.digest, executable=entry.kind is FileKind.EXECUTABLE)).st_ino
+            )
+        except OSError:
+            return False
+
+    def condemn(self, digest: ObjectDigest, *, executable: bool) -> Damage:
+        """An object is damaged or gone: put it aside, and take it back from a tree that still has it. After this `present` and
+        `laid_out` are right about all that need it. Raises `OSError`."""
+        self.objects.set_aside(digest, executable=executable)
+        needing = [id_ for id_ in sorted(self.present | self.laid_out) if self._names(id_, digest)]
+        trees = {id_: self._holds(id_, digest) for id_ in needing if id_ in self.laid_out}
+        for id_, whole in trees.items():
+            if not whole:
+                self.laid_out.discard(id_)
+                self._whole.discard(id_)
+        healed = any(whole and self._take_back(id_, digest, executable) for id_, whole in trees.items())
+        for id_ in () if healed else needing:
+            self.present.discard(id_)
+        return Damage(tuple(id_ for id_, whole in trees.items() if not whole), healed)
+
+    def _names(self, deployment: DeploymentId, digest: ObjectDigest) -> bool:
+        try:
+            return digest.encode() in self.stored_manifest(deployment)
+        except (LekiwiError, OSError):
+            return True  # to be looked at again
+
+    def _holds(self, deployment: DeploymentId, digest: ObjectDigest) -> bool:
+        try:
+            return layout.holds(self.folder(deployment), self.manifest(deployment), self._platform.key, digest)
+        except (LekiwiError, OSError):
+            return False
+
+    def _take_back(self, deployment: DeploymentId, digest: ObjectDigest, executable: bool) -> bool:
+        kind = FileKind.EXECUTABLE if executable else FileKind.FILE
+        for entry in entries_for(self.manifest(deployment), self._platform.key):
+            if entry.digest == digest and entry.kind is kind:
+                self.objects.take_back(self.folder(deployment) / entry.path, digest, executable=executable)
+                return True
+        return False
+
+    def _set_aside_damaged(self, wrong: Iterable[FileEntry]) -> None:
+        """What is wrong in a tree may be wrong in the store: they share their files."""
+        for entry in wrong:
+            executable = entry.kind is FileKind.EXECUTABLE
+            if entry.size and not self.objects.verify(entry.digest, executable=executable):
+                self.condemn(entry.digest, executable=executable)
 
     def _same_dependencies(self, one: DeploymentId, other: DeploymentId | None) -> bool:
         if other is None or other not in self._whole:

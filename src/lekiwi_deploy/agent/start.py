@@ -12,7 +12,6 @@ from lekiwi_deploy.agent.journal import Journal, JournalCorrupt
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.robot import Robot
 from lekiwi_deploy.agent.slots import Metadata, Slots
-from lekiwi_deploy.errors import LekiwiError
 from lekiwi_deploy.robot.ledger import Ledger, SlotRecord, tick, with_slot
 from lekiwi_deploy.robot.slots import SlotState
 from lekiwi_deploy.wire.link import DeploymentRef
@@ -90,16 +89,3 @@ def _check_slots(robot: Robot) -> None:
     for deployment in {robot.ledger.live, robot.ledger.came_from} - {None}:
         if deployment is not None and deployment in robot.slots.laid_out and not robot.slots.check(deployment):
             robot.history.note("trouble", f"the files of {deployment} are damaged and are put right", deployment)
-
-
-def check_contents(robot: Robot) -> None:
-    """After an unclean stop of the machine: what the files of the live deployment and its fallback really hold. Takes long; run it in a
-    thread."""
-    for deployment in {robot.ledger.live, robot.ledger.came_from} - {None}:
-        if deployment is None or deployment not in robot.slots.laid_out:
-            continue
-        try:
-            if not robot.slots.check(deployment, hashes=True):
-                robot.nudge()
-        except (OSError, LekiwiError):
-            robot.nudge()

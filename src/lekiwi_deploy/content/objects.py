@@ -8,6 +8,7 @@ and on disk: new objects are written below `incoming/`, and `commit` flushes the
 # ruff: noqa: PTH101, PTH102, PTH104, PTH108, PTH116, PTH120
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,11 +17,15 @@ from pathlib import Path
 from blake3 import blake3
 
 from lekiwi_deploy.content.digests import hash_open_file
-from lekiwi_deploy.content.durable import make_durable
+from lekiwi_deploy.content.durable import make_durable, sync_path
 from lekiwi_deploy.errors import Failed, NotFound
 from lekiwi_deploy.wire.ids import ObjectDigest, is_digest
 from lekiwi_deploy.wire.manifest import FileEntry, FileKind
 
+UNREADABLE = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", 117)})
+"""What a disk says of content that it cannot read any more."""
+_DAMAGED_KEPT = 3
+"""Damaged objects that are kept for a person to look at."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -39,6 +44,16 @@ class Removed:
 
     objects: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One file of the store. `name`: where it is, below the store's folder; `size` in bytes."""
+
+    name: str
+    digest: ObjectDigest
+    executable: bool
+    size: int
 
 
 class ObjectFolder:
@@ -144,15 +159,54 @@ class ObjectFolder:
             Path(temporary).unlink(missing_ok=True)
 
     def verify(self, digest: ObjectDigest, *, executable: bool = False) -> bool:
-        """Whether the object is there and its content has its digest, read from disk."""
+        """Whether the object is there and its content has its digest, read from disk. Raises `OSError` for what is no fault of the
+        object's."""
         try:
             fd = os.open(self.path_of(digest, executable=executable), _READ)
-        except FileNotFoundError:
-            return False
+            try:
+                return hash_open_file(fd)[0] == digest
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if error.errno in UNREADABLE or isinstance(error, FileNotFoundError):
+                return False
+            raise
+
+    def stored(self, after: str = "") -> Iterator[StoredObject]:
+        """Every object of the store whose name comes after `after`, in the order of names: to look at all of them, bit by bit."""
+        for shard in sorted(item.name for item in os.scandir(self._root) if len(item.name) == 2):
+            if shard < after[:2]:
+                continue
+            for item in sorted(os.scandir(f"{self._root}/{shard}"), key=lambda item: item.name):
+                name = f"{shard}/{item.name}"
+                if name > after:
+                    try:
+                        size = item.stat(follow_symlinks=False).st_size
+                    except FileNotFoundError:
+                        continue  # removed meanwhile
+                    yield StoredObject(name, ObjectDigest(shard + item.name[:62]), item.name.endswith(".x"), size)
+
+    def set_aside(self, digest: ObjectDigest, *, executable: bool = False) -> None:
+        """Take a damaged object out of the store, so that it is fetched again. The newest few are kept in `damaged/`. Slots keep
+        their links to it. Raises `OSError`."""
+        source = self.path_of(digest, executable=executable)
+        aside = self.path / "damaged"
+        aside.mkdir(exist_ok=True)
+        kept = sorted(aside.iterdir(), key=lambda path: path.lstat().st_ctime_ns)
+        for old in kept[: max(0, len(kept) - _DAMAGED_KEPT + 1)]:
+            old.unlink()
         try:
-            return hash_open_file(fd)[0] == digest
-        finally:
-            os.close(fd)
+            os.rename(source, aside / Path(source).name)
+        except FileNotFoundError:
+            return
+        sync_path(os.path.dirname(source))
+
+    def take_back(self, source: Path, digest: ObjectDigest, *, executable: bool = False) -> None:
+        """Link a file of a slot, whose content was just read and is right, into the store again; durable on return."""
+        target = self.path_of(digest, executable=executable)
+        Path(target).parent.mkdir(exist_ok=True)
+        os.link(source, target, follow_symlinks=False)
+        sync_path(os.path.dirname(target))
 
     def discard(self, digest: ObjectDigest) -> None:
         """Remove an object, both forms of it (a corrupt one, so that it is fetched again). Slots keep their links."""

@@ -20,7 +20,7 @@ from lekiwi_deploy.content.digests import hash_open_file, object_digest
 from lekiwi_deploy.content.durable import exchange, make_durable, sync_path
 from lekiwi_deploy.content.entries import check_entries
 from lekiwi_deploy.content.manifests import TOP_FOLDERS, entries_for
-from lekiwi_deploy.content.objects import CorruptObject, ObjectFolder
+from lekiwi_deploy.content.objects import UNREADABLE, CorruptObject, ObjectFolder
 from lekiwi_deploy.content.paths import BadEntry, check_link, check_path
 from lekiwi_deploy.errors import NotFound
 from lekiwi_deploy.wire.ids import ObjectDigest
@@ -29,7 +29,11 @@ from lekiwi_deploy.wire.manifest import FileEntry, FileKind, Manifest
 _BLOCK = 4096
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _COPY_INSTEAD = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP})
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, *UNREADABLE})
+"""Not there, or the disk cannot read it any more."""
 TEMPORARY = ".tmp-"
+LAST_WRITTEN = "manifest.json"
+"""The file of a slot that is written after all others: what is newer than it was changed by somebody."""
 
 
 class MissingObjects(NotFound):
@@ -91,8 +95,8 @@ def remove_leftovers(folder: Path) -> int:
 def verify_slot(
     target: Path, manifest: Manifest, platform_key: str | None, *, hashes: bool = False, without: str | None = None
 ) -> tuple[FileEntry, ...]:
-    """The entries that are not on disk as the manifest says: kind, size, target of links; with `hashes` also the content.
-    `without`: leave out what lies below this folder.
+    """The entries that are not on disk as the manifest says: kind, size, target of links; with `hashes` the content of all, without
+    only of what was written to since the slot was laid out. `without`: leave out what lies below this folder.
 
     Empty: the slot is whole. Files that the manifest does not know (byte code compiled on the robot) are no concern.
     """
@@ -100,8 +104,18 @@ def verify_slot(
     entries: Sequence[FileEntry] = entries_for(manifest, platform_key)
     if without is not None:
         entries = [entry for entry in entries if not entry.path.startswith(without + "/")]
-    suspects = entries if hashes else _unlike(root, entries)
-    return tuple(entry for entry in suspects if not _is_right(root, entry, hashes))
+    return tuple(entry for entry in (entries if hashes else _unlike(root, entries)) if not _is_right(root, entry))
+
+
+def holds(target: Path, manifest: Manifest, platform_key: str | None, digest: ObjectDigest) -> bool:
+    """Whether every file of the slot that should have this content has it, read from disk."""
+    entries = (entry for entry in entries_for(manifest, platform_key) if entry.digest == digest)
+    return all(is_right(target, entry) for entry in entries)
+
+
+def is_right(target: Path, entry: FileEntry) -> bool:
+    """Whether this file of the slot is there with its kind, its size and its content, read from disk. Raises `OSError`."""
+    return _is_right(str(target), entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +149,7 @@ def _replace(objects: ObjectFolder, entries: tuple[FileEntry, ...], target: Path
             check_path(name)
             _create(f"{temporary}/{name}", data, 0o644)
             fresh.append(f"{temporary}/{name}")
+        _seal(entries, temporary)
         make_durable([*fresh, *objects.unflushed()], within=target.parent)
         _publish(temporary, target)
     except BaseException:
@@ -197,6 +212,16 @@ def _fill(objects: ObjectFolder, entries: tuple[FileEntry, ...], root: str) -> l
     return fresh
 
 
+def _seal(entries: tuple[FileEntry, ...], root: Path) -> None:
+    """Date the slot's manifest after all its files, also those that were stored while the robot's clock was ahead."""
+    manifest = root / LAST_WRITTEN
+    if not entries or not manifest.exists():
+        return
+    newest = max(os.lstat(f"{root}/{entry.path}").st_mtime_ns for entry in entries)
+    if newest > manifest.stat().st_mtime_ns:
+        os.utime(manifest, ns=(newest, newest))
+
+
 def _folders(entries: Iterable[FileEntry]) -> list[str]:
     """Every folder on the way to an entry, parents first."""
     folders: set[str] = set()
@@ -232,7 +257,8 @@ def _copy(source: str, target: str, mode: int) -> None:
 
 
 def _unlike(root: str, entries: Iterable[FileEntry]) -> list[FileEntry]:
-    """Those that are not plainly a file of the right size and kind. Every switch of a robot asks this of thousands of files."""
+    """Those that are not plainly a file of the right size and kind, or were written to after the slot was laid out (its manifest was
+    written last). Every switch of a robot asks this of thousands of files."""
     try:
         folder = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -240,20 +266,33 @@ def _unlike(root: str, entries: Iterable[FileEntry]) -> list[FileEntry]:
     plain = {FileKind.FILE: stat.S_IFREG, FileKind.EXECUTABLE: stat.S_IFREG | stat.S_IXUSR}
     mask, lstat, found = stat.S_IFMT(0o177777) | stat.S_IXUSR, os.lstat, []
     try:
+        sealed = _sealed(folder)
         for entry in entries:
             try:
                 status = lstat(entry.path, dir_fd=folder)
             except OSError:
                 found.append(entry)
                 continue
-            if status.st_size != entry.size or status.st_mode & mask != plain.get(entry.kind):
+            if (
+                status.st_size != entry.size
+                or status.st_mode & mask != plain.get(entry.kind)
+                or status.st_mtime_ns > sealed
+            ):
                 found.append(entry)
     finally:
         os.close(folder)
     return found
 
 
-def _is_right(root: str, entry: FileEntry, hashes: bool) -> bool:
+def _sealed(folder: int) -> int:
+    """When the slot was laid out, in nanoseconds since the epoch by the robot's clock, right or wrong."""
+    try:
+        return os.lstat(LAST_WRITTEN, dir_fd=folder).st_mtime_ns
+    except FileNotFoundError:
+        return 1 << 63
+
+
+def _is_right(root: str, entry: FileEntry) -> bool:
     path = f"{root}/{entry.path}"
     try:
         status = os.lstat(path)
@@ -266,14 +305,12 @@ def _is_right(root: str, entry: FileEntry, hashes: bool) -> bool:
             or executable != (entry.kind is FileKind.EXECUTABLE)
         ):
             return False
-        if not hashes:
-            return True
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             return hash_open_file(fd)[0] == entry.digest
         finally:
             os.close(fd)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        if error.errno in _NOT_THERE:
             return False
         raise

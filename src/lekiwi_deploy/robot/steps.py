@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from lekiwi_deploy.robot.slots import SlotState
 from lekiwi_deploy.robot.trial import Bad, Good, Healthy, Judgement, Relapsed
 from lekiwi_deploy.wire.ids import DeploymentId
-from lekiwi_deploy.wire.reasons import NotBuiltFor, Quarantined, Reason, Settling
+from lekiwi_deploy.wire.reasons import NotBuiltFor, Quarantined, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +94,6 @@ class RollBack:
 
 
 @dataclass(frozen=True, slots=True)
-class FallThrough:
-    """`failed`, which was gone back to, does not come up either: `to` is made live in its place. Nothing is quarantined."""
-
-    failed: DeploymentId
-    to: DeploymentId
-    why: str
-    service: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class GiveUp:
     """`failed` is quarantined and there is nothing to go back to: its services stop."""
 
@@ -137,17 +127,16 @@ class Prune:
 
 Step = (
     Fetch | StopFetch | LayOut | Activate | CountStart | PointCurrent | RestartServices | MarkHealthy | MarkRelapsed
-    | MarkGood | RollBack | FallThrough | GiveUp | Hold | TearDown | Prune
+    | MarkGood | RollBack | GiveUp | Hold | TearDown | Prune
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
     """The robot, now. `present`: all files here; `laid_out`: tree complete. `live`: by the ledger; `current`: what the link names.
-    `lost`: what would be gone back
-    to if its files were here. `stale`: services whose process is not the one that `live` says. `judgement`: of the open trial, None: there is none;
-    `boot_counted`: that trial was started in this boot. `blocked`: why a fetch is not tried now. `unfit`: this platform's key
-    for those that have nothing for it."""
+    `lost`: what would be gone back to if its files were here. `stale`: services whose process is not the one that `live` says.
+    `judgement`: of the open trial, None: there is none; `boot_counted`: that trial was started in this boot. `blocked`: why a fetch is
+    not tried now. `unfit`: this platform's key for those that have nothing for it."""
 
     slots: Mapping[DeploymentId, SlotState] = field(default_factory=dict)
     present: frozenset[DeploymentId] = frozenset()
@@ -165,7 +154,6 @@ class Observed:
     why: Mapping[DeploymentId, str] = field(default_factory=dict)
     prune: tuple[DeploymentId, ...] = ()
     tear_down: tuple[DeploymentId, ...] = ()
-    settling: Settling | None = None
 
     def slot(self, deployment: DeploymentId) -> SlotState:
         """Its state; absent when nothing was ever heard of it, or its files are not all here."""
@@ -208,8 +196,6 @@ def next_steps(wanted: DeploymentId | None, seen: Observed, holds: tuple[Reason,
                 if wanted in seen.blocked:
                     return Next(_stay_up(seen), (seen.blocked[wanted],))
                 return Next((*_stay_up(seen), LayOut(wanted)))
-            if seen.settling is not None:
-                return Next(_at_rest(seen), (seen.settling,))
             return Next(_stay_up(seen), holds) if holds else Next((*_drop_fetch(seen), Activate(wanted)))
 
 
@@ -218,11 +204,9 @@ def _settle(seen: Observed) -> Step | None:
     if seen.live is None:
         return None
     match seen.judgement:
-        case Bad(why, service, keep, returning):
-            if keep or (returning and seen.fallback is None):
+        case Bad(why, service, keep):
+            if keep:
                 return Hold(seen.live, why, service)
-            if returning and seen.fallback is not None:
-                return FallThrough(seen.live, seen.fallback, why, service)
             if seen.fallback is None and seen.lost is not None:
                 return Hold(seen.live, f"{why}; and the files of {seen.lost}, which ran before, are damaged", service)
             if seen.fallback is None:
@@ -241,14 +225,14 @@ def _settle(seen: Observed) -> Step | None:
 def _stay_up(seen: Observed, *, repair: bool = False) -> tuple[Step, ...]:
     """What keeps the live one running. `repair`: nothing else is to be fetched, so what the live one lacks may be."""
     live = seen.live
-    drop = _drop_fetch(seen, keep=live) if repair else ()
+    drop = _drop_fetch(seen, keep=(live, seen.lost)) if repair else ()
     if live is None:
         return (*drop, RestartServices(seen.stale)) if seen.stale else drop
     if seen.judgement is not None and not seen.boot_counted:
         return (*drop, CountStart(live))
     if live not in seen.laid_out:
         if live in seen.blocked:
-            return drop
+            return (*drop, *_stand_in(seen))
         if live in seen.present:
             return (*drop, LayOut(live))
         return (*drop, Fetch(live)) if repair and seen.fetching != live else drop
@@ -260,6 +244,14 @@ def _stay_up(seen: Observed, *, repair: bool = False) -> tuple[Step, ...]:
     return steps
 
 
+def _stand_in(seen: Observed) -> tuple[Step, ...]:
+    """The files of what is live are damaged and cannot be had now. If it does not run either, what ran before stands in for it."""
+    back = seen.fallback
+    if not seen.stale or back is None or back in seen.blocked:
+        return ()
+    return (Activate(back),) if back in seen.laid_out else (LayOut(back),)
+
+
 def _at_rest(seen: Observed) -> tuple[Step, ...]:
     """Nothing new can be had, so keep up what is live, and then tidy up."""
     return _stay_up(seen, repair=True) or _tidy(seen)
@@ -269,12 +261,15 @@ def _why_not_up(seen: Observed) -> tuple[Reason, ...]:
     return (seen.blocked[seen.live],) if seen.live is not None and seen.live in seen.blocked else ()
 
 
-def _drop_fetch(seen: Observed, keep: DeploymentId | None = None) -> tuple[Step, ...]:
-    return (StopFetch(),) if seen.fetching is not None and seen.fetching != keep else ()
+def _drop_fetch(seen: Observed, keep: tuple[DeploymentId | None, ...] = ()) -> tuple[Step, ...]:
+    return (StopFetch(),) if seen.fetching is not None and seen.fetching not in keep else ()
 
 
 def _tidy(seen: Observed) -> tuple[Step, ...]:
-    """What can wait until nothing else is to be done: the fallback's tree, and what is not needed any more."""
+    """What can wait until nothing else is to be done: the fallback's files and tree, and what is not needed any more."""
+    lost = seen.lost
+    if lost is not None and lost not in seen.present and lost not in seen.blocked:
+        return () if seen.fetching is not None else (Fetch(lost),)
     back = seen.fallback
     if back is not None and back in seen.present and back not in seen.laid_out and back not in seen.blocked:
         return (LayOut(back),)
