@@ -100,9 +100,13 @@ def _memory_limits() -> Check:
         return warn(
             "limits",
             "the kernel counts no memory: memory limits of services are not enforced",
-            "add cgroup_enable=memory to /boot/firmware/cmdline.txt and reboot",
+            "add cgroup_enable=memory to /boot/firmware/cmdline.txt and reboot" if _is_arm() else "",
         )
     return ok("limits", "memory limits of services are enforced")
+
+
+def _is_arm() -> bool:
+    return os.uname().machine.startswith(("aarch64", "arm"))
 
 
 def traffic() -> Check:

@@ -66,8 +66,12 @@ def install(paths: Paths, wish: Wish, say: Say) -> Installed:
         )
     known = _known(paths)
     joins = _must_join(known, wish)
+    os.umask(0o022)
     user = accounts.ensure_user() if whole_machine else None
     paths.make()
+    for folder in (paths.lekiwi, releases.folder(paths), paths.config.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)  # the network half goes through them
     before = releases.in_use(paths)
     if joins:
         if whole_machine:

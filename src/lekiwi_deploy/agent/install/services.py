@@ -33,10 +33,15 @@ def write(paths: Paths) -> None:
 
 
 def start() -> None:
-    """Enabled for every boot, and running this release now. Services of deployments are not touched."""
+    """Enabled for every boot, and running this release now. Services of deployments are not touched. Raises `Failed` with what the
+    agent said last when it does not start."""
     systemctl.call("daemon-reload")
     systemctl.call("enable", "--quiet", *ENABLED)
-    systemctl.call("restart", *ENABLED)
+    for unit in ENABLED:
+        try:
+            systemctl.call("restart", unit)
+        except Failed:
+            raise _does_not_run(unit) from None
 
 
 def stop() -> None:
@@ -70,6 +75,6 @@ def wait_until_linked(paths: Paths, config: AgentConfig, *, within_s: float = LI
     )
 
 
-def _does_not_run() -> Failed:
-    lines = "".join(f"\n  {line}" for line in systemctl.last_lines(AGENT))
-    return Failed(f"the agent is installed, but does not run:{lines}", next=(f"journalctl -u {AGENT}",))
+def _does_not_run(unit: str = AGENT) -> Failed:
+    lines = "".join(f"\n  {line}" for line in systemctl.last_lines(unit))
+    return Failed(f"the agent is installed, but {unit} does not run:{lines}", next=(f"journalctl -u {unit}",))

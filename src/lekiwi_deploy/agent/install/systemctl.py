@@ -27,7 +27,8 @@ def call(*arguments: str, check: bool = True) -> str:
     except subprocess.TimeoutExpired:
         raise TimedOut(f"systemctl {' '.join(arguments)} did not end within {_LONGEST_S:g} s") from None
     if check and done.returncode != 0:
-        raise Failed(f"systemctl {' '.join(arguments)}: {done.stderr.strip() or f'exit {done.returncode}'}")
+        said = " ".join(line for line in done.stderr.splitlines() if not line.startswith('See "systemctl status'))
+        raise Failed(f"systemctl {' '.join(arguments)}: {said.strip() or f'exit {done.returncode}'}")
     return done.stdout
 
 

@@ -252,6 +252,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 def main(arguments: list[str]) -> int:
     """`python3 BUNDLE [--root DIR] …`: unpack, then `lekiwi-agent install …` of what was unpacked."""
+    os.umask(0o022)  # the agent's other half, which is not root, reads these files
     root = Path(arguments[arguments.index("--root") + 1]) if "--root" in arguments[:-1] else Path("/")
     try:
         home = unpack(Path(sys.argv[0]), root.resolve(), say=_say)

@@ -94,12 +94,9 @@ def findings(survey: Survey, *, url: str, server_id: str, now: float) -> Iterato
     if 0 < survey.memory < LEAST_MEMORY:
         yield Finding("memory", "warn", f"{survey.memory // 1_000_000} MB: an update while services run may not fit")
     if not survey.memory_limits:
-        yield Finding(
-            "limits",
-            "warn",
-            "the kernel enforces no memory limits of services",
-            "cgroup_enable=memory in /boot/firmware/cmdline.txt",
-        )
+        on_a_pi = survey.arch.startswith(("aarch64", "arm"))
+        fix = "add cgroup_enable=memory to /boot/firmware/cmdline.txt and reboot" if on_a_pi else ""
+        yield Finding("limits", "warn", "the kernel enforces no memory limits of services", fix)
     if not survey.nftables:
         yield Finding("nftables", "warn", "not installed: connections are led through a relay", "apt install nftables")
     skew = survey.clock - now

@@ -67,20 +67,26 @@ def adopt_all(run: Run, routes: Sequence[Route], wish: Wish) -> list[Candidate]:
     """Do it; a machine that fails has its `error`, and does not stop the others. Raises `Abort` when a person says no, and `BadInput`
     when nobody can be asked."""
     candidates = [Candidate(route) for route in routes]
+    many = len(candidates) > 1
+    run.api.project(run.project)  # before anybody is asked for a password
     with ExitStack() as stack:
         for candidate in candidates:
-            _guarded(run, candidate, partial(_look, run, candidate, wish, stack))
+            _guarded(run, candidate, partial(_look, run, candidate, wish, stack), many=many)
         _refuse_twins(run, candidates)
         ready = [candidate for candidate in candidates if candidate.error is None]
         if not ready or wish.dry_run:
             return candidates
         _confirm(run, ready, wish)
         with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            for candidate in ready:
-                pool.submit(_guarded, run, candidate, partial(_install, run, candidate, wish, many=len(ready) > 1))
+            under_way = [
+                pool.submit(_guarded, run, candidate, partial(_install, run, candidate, wish, many=many), many=many)
+                for candidate in ready
+            ]
+        for one in under_way:
+            one.result()  # a defect of ours is not to pass unseen
         for candidate in ready:
             if candidate.error is None:
-                _guarded(run, candidate, partial(_lock, run, candidate, wish))
+                _guarded(run, candidate, partial(_lock, run, candidate, wish), many=many)
     return candidates
 
 
@@ -89,14 +95,14 @@ def ask_password(prompt: str) -> str | None:
     return getpass.getpass(prompt) if sys.stdin.isatty() else None
 
 
-def _guarded(run: Run, candidate: Candidate, step: Callable[[], None]) -> None:
+def _guarded(run: Run, candidate: Candidate, step: Callable[[], None], *, many: bool) -> None:
     try:
         step()
     except LekiwiError as error:
         candidate.error = error
     except OSError as error:
         candidate.error = Failed(f"{error.filename or 'this machine'}: {error.strerror or error}")
-    if candidate.error is not None:
+    if candidate.error is not None and many:
         run.out.say(
             "  ", Cell("✗ ", "red"), Cell(f"{candidate.target}: ", "bold"), candidate.error.message.splitlines()[0]
         )

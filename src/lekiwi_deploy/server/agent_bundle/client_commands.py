@@ -68,5 +68,8 @@ def explained(complaint: str, platform: Platform | None) -> str:
     unknown = _NO_VERSION.search(text)
     if unknown:
         return f"this server runs {unknown[1]} {unknown[2]}, which the package index does not have: robots cannot be given it"
+    if "Failed to fetch" in text or "NewConnectionError" in text:
+        causes = text.rpartition("cause: ")[2] if "cause: " in text else "no connection"
+        return f"the agent's dependencies are to be fetched, and the package index cannot be reached: {causes[:200]}"
     sentence = re.sub(r"^(error:|ERROR:|×)\s*", "", text)
     return f"the agent's dependencies cannot be fetched: {sentence[-400:] or 'the package client said nothing'}"
