@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from lekiwi_deploy.robot.slots import SlotState
 from lekiwi_deploy.robot.trial import Bad, Good, Healthy, Judgement, Relapsed
 from lekiwi_deploy.wire.ids import DeploymentId
-from lekiwi_deploy.wire.reasons import NotBuiltFor, Quarantined, Reason
+from lekiwi_deploy.wire.reasons import NotBuiltFor, Quarantined, Reason, Settling
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,16 @@ class RollBack:
 
 
 @dataclass(frozen=True, slots=True)
+class FallThrough:
+    """`failed`, which was gone back to, does not come up either: `to` is made live in its place. Nothing is quarantined."""
+
+    failed: DeploymentId
+    to: DeploymentId
+    why: str
+    service: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """`failed` is quarantined and there is nothing to go back to: its services stop."""
 
@@ -127,7 +137,7 @@ class Prune:
 
 Step = (
     Fetch | StopFetch | LayOut | Activate | CountStart | PointCurrent | RestartServices | MarkHealthy | MarkRelapsed
-    | MarkGood | RollBack | GiveUp | Hold | TearDown | Prune
+    | MarkGood | RollBack | FallThrough | GiveUp | Hold | TearDown | Prune
 )  # fmt: skip
 
 
@@ -154,6 +164,7 @@ class Observed:
     why: Mapping[DeploymentId, str] = field(default_factory=dict)
     prune: tuple[DeploymentId, ...] = ()
     tear_down: tuple[DeploymentId, ...] = ()
+    settling: Settling | None = None
 
     def slot(self, deployment: DeploymentId) -> SlotState:
         """Its state; absent when nothing was ever heard of it, or its files are not all here."""
@@ -196,6 +207,8 @@ def next_steps(wanted: DeploymentId | None, seen: Observed, holds: tuple[Reason,
                 if wanted in seen.blocked:
                     return Next(_stay_up(seen), (seen.blocked[wanted],))
                 return Next((*_stay_up(seen), LayOut(wanted)))
+            if seen.settling is not None:
+                return Next(_at_rest(seen), (seen.settling,))
             return Next(_stay_up(seen), holds) if holds else Next((*_drop_fetch(seen), Activate(wanted)))
 
 
@@ -204,9 +217,11 @@ def _settle(seen: Observed) -> Step | None:
     if seen.live is None:
         return None
     match seen.judgement:
-        case Bad(why, service, keep):
-            if keep:
+        case Bad(why, service, keep, returning):
+            if keep or (returning and seen.fallback is None):
                 return Hold(seen.live, why, service)
+            if returning and seen.fallback is not None:
+                return FallThrough(seen.live, seen.fallback, why, service)
             if seen.fallback is None and seen.lost is not None:
                 return Hold(seen.live, f"{why}; and the files of {seen.lost}, which ran before, are damaged", service)
             if seen.fallback is None:
