@@ -79,18 +79,38 @@ def read_key(paths: Paths) -> bytes:
 
 def write_key(paths: Paths, seed: bytes, *, owner: tuple[int, int] | None = None) -> None:
     """Durably, readable by its owner only from the first moment. `owner`: its user and group ids; None: whoever calls."""
-    paths.key.parent.mkdir(parents=True, exist_ok=True)
-    temporary = paths.key.with_name(".robot.key.new")
+    _write_secret(paths.key, seed, owner)
+
+
+def write_update_key(paths: Paths, key: bytes) -> None:
+    """As `write_key`, for whoever calls. Empty: the server proves nothing, and a key of an earlier one goes."""
+    if key:
+        _write_secret(paths.update_key, key, None)
+    else:
+        paths.update_key.unlink(missing_ok=True)
+
+
+def read_update_key(paths: Paths) -> bytes | None:
+    """None: this robot joined a server that gave it none."""
+    try:
+        return bytes.fromhex(paths.update_key.read_text().strip()) or None
+    except (OSError, ValueError):
+        return None
+
+
+def _write_secret(path: Path, secret: bytes, owner: tuple[int, int] | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file:
-        file.write(seed.hex().encode() + b"\n")
+        file.write(secret.hex().encode() + b"\n")
         file.flush()
         if owner is not None:
             os.fchown(file.fileno(), *owner)
         os.fsync(file.fileno())
-    temporary.replace(paths.key)
-    sync_path(paths.key.parent)
+    temporary.replace(path)
+    sync_path(path.parent)
 
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")

@@ -10,6 +10,7 @@ from lekiwi_deploy import __version__
 from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.report import Reporter
 from lekiwi_deploy.agent.robot import Robot
+from lekiwi_deploy.agent.turning import alive
 from lekiwi_deploy.errors import Ambiguous, Conflict, LekiwiError, NotFound
 from lekiwi_deploy.robot.fallback import previous
 from lekiwi_deploy.robot.ledger import SlotRecord, candidates
@@ -19,6 +20,7 @@ from lekiwi_deploy.wire.encoding import decode, encode
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.link import Pin
 from lekiwi_deploy.wire.local import (
+    AlivePlease,
     Answer,
     Ask,
     Held,
@@ -87,6 +89,8 @@ class Control:
                     return await roll_back(self._robot, ask)
                 case ResumePlease(by=by):
                     return resume(self._robot, by)
+                case AlivePlease():
+                    return await alive(self._robot, linked=self.linked, link=self.link)
         except LekiwiError as error:
             return NotDone(code=error.code, message=error.message, next=error.next)
         except OSError as error:

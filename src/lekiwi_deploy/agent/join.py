@@ -14,7 +14,14 @@ from nacl.signing import SigningKey
 
 from lekiwi_deploy import __version__
 from lekiwi_deploy.agent import machine
-from lekiwi_deploy.agent.config import FEWEST_DEPLOYMENTS, AgentConfig, read_config, write_config, write_key
+from lekiwi_deploy.agent.config import (
+    FEWEST_DEPLOYMENTS,
+    AgentConfig,
+    read_config,
+    write_config,
+    write_key,
+    write_update_key,
+)
 from lekiwi_deploy.agent.journal import Journal, JournalCorrupt
 from lekiwi_deploy.agent.lock import agent_lock
 from lekiwi_deploy.agent.net.as_net_user import as_net_user, net_account
@@ -90,8 +97,16 @@ def join(
             insecure_http=insecure_http,
         )
         write_key(paths, seed, owner=(account.pw_uid, account.pw_gid) if account is not None else None)
+        write_update_key(paths, _hex(joined.update_key))
         write_config(paths, config)
         return config
+
+
+def _hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""
 
 
 def _forget_the_server_before(paths: Paths) -> None:

@@ -98,13 +98,23 @@ def parser() -> argparse.ArgumentParser:
         help="with --halves: the user of the other half (default lekiwi-agent; when not run by root, the same user)",
     )
 
-    commands.add_parser(
+    net = commands.add_parser(
         "net",
         parents=[root],
         help="run the agent's other half: the network, without rights",
         description="Keep the link to the server and download for a `lekiwi-agent run --halves` of the same root. Reads the "
         "robot's key; needs no rights.",
     )
+    net.add_argument(
+        "--try", dest="only_try", action="store_true", help="only find out whether the server can be reached"
+    )
+
+    commands.add_parser(
+        "guard",
+        parents=[root],
+        help="go over to a new release of the agent and watch it, or go back (started by systemd)",
+    )
+    commands.add_parser("self-check", parents=[root], help="whether this release of the agent works on this robot")
 
     commands.add_parser(
         "status", parents=[root, json_flag], help="what this robot runs, and how it is; needs no network"
@@ -176,9 +186,25 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _net(options: argparse.Namespace) -> int:
-    from lekiwi_deploy.agent.net.run_net import run_net
+    from lekiwi_deploy.agent.net.run_net import run_net, try_server
 
-    run_net(_paths(options))
+    if options.only_try:
+        _say(f"{try_server(_paths(options))} can be reached")
+    else:
+        run_net(_paths(options))
+    return 0
+
+
+def _guard(options: argparse.Namespace) -> int:
+    from lekiwi_deploy.agent.self_update.guard import guard
+
+    return guard(_paths(options), _say)
+
+
+def _self_check(options: argparse.Namespace) -> int:
+    from lekiwi_deploy.agent.self_update.self_check import self_check
+
+    _out(self_check(_paths(options)))
     return 0
 
 
@@ -248,6 +274,8 @@ _COMMANDS = {
     "join": _join,
     "run": _run,
     "net": _net,
+    "guard": _guard,
+    "self-check": _self_check,
     "status": _status,
     "rollback": _rollback,
     "resume": _resume,

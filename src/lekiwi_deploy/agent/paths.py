@@ -21,6 +21,16 @@ class Paths:
         return self.root / "etc/lekiwi/robot.key"
 
     @property
+    def update_key(self) -> Path:
+        """What proves that the server wants another release of the agent; root's alone."""
+        return self.root / "etc/lekiwi/update.key"
+
+    @property
+    def agents(self) -> Path:
+        """The agent's own releases."""
+        return self.lekiwi / "agent"
+
+    @property
     def variables(self) -> Path:
         return self.root / "etc/lekiwi/robot.env"
 

@@ -41,6 +41,7 @@ class Reporter:
             pin=ledger.pin,
             retained=tuple(sorted(id_ for id_ in ledger.slots if id_ in robot.slots.present)),
             quarantined=tuple(sorted(id_ for id_, slot in ledger.slots.items() if slot.state is SlotState.QUARANTINED)),
+            agent=robot.agent_state,
         )
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from lekiwi_deploy.agent import machine
-from lekiwi_deploy.agent.robot import Robot
+import asyncio
+import os
 
+from lekiwi_deploy.agent import machine
+from lekiwi_deploy.agent.install import releases
+from lekiwi_deploy.agent.robot import Robot
+from lekiwi_deploy.wire.local import Alive
+
+_COMES_ROUND_S = 3.0
 LONGEST_STEP_S = 900.0
 """One step of a switch may take so long (hooks, programs that are slow to stop); a loop that did not come round for longer hangs."""
 
@@ -24,3 +30,12 @@ class Turning:
             self._robot.nudge()
             return True
         return now - self._asked < LONGEST_STEP_S
+
+
+async def alive(robot: Robot, *, linked: bool, link: str) -> Alive:
+    """Nudge the reconcile loop and say whether it came round, or is at a step that may take longer."""
+    turn = robot.next_turn()
+    robot.nudge()
+    done, _ = await asyncio.wait([turn], timeout=_COMES_ROUND_S)
+    turns = bool(done) or robot.switching or robot.ledger.trial is not None
+    return Alive(release=releases.running(robot.paths), pid=os.getpid(), turns=turns, linked=linked, link=link)

@@ -425,12 +425,13 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Joined(msgspec.Struct, frozen=True, kw_only=True):
-    """Who the robot is from now on."""
+    """Who the robot is from now on. `update_key`: hex, for what the server wants of its agent (wire/agent_proof.py)."""
 
     robot: RobotId
     project: ProjectName
     environment: EnvironmentName
     server: str
+    update_key: str = ""
     schema: str = "lekiwi.joined/1"
 
 

@@ -133,11 +133,33 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
+class AgentPhase(StrEnum):
+    """What a robot is doing about its own agent."""
+
+    IDLE = "idle"  # it runs what is wanted of it, or nothing else is wanted
+    FETCHING = "fetching"
+    WAITING = "waiting"  # `AgentState.why` says for what
+    TRIAL = "trial"  # the release that runs is watched, and may be replaced by the one before
+    REFUSED = "refused"  # what is wanted failed here and is not tried again
+
+
+class AgentState(msgspec.Struct, frozen=True, kw_only=True):
+    """A robot's own agent. `release`: the one that runs; None: it was installed in a way in which it cannot replace itself. `wanted`:
+    what the server wants instead, if anything. `why`: what it waits for, or why it went back, one line. `attempt`: of `wanted`."""
+
+    release: str | None
+    phase: AgentPhase = AgentPhase.IDLE
+    wanted: str | None = None
+    attempt: int = 0
+    why: str = ""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report", tag_field="type"):
     """The robot's whole state, level-triggered: the newest report replaces all before it.
 
     `number` rises with each report within `boot`; the server drops one that is not above the last.
-    `outcome` is the latest outcome of the desired deployment. `retained`: deployments that can run again without a download.
+    `outcome` is the latest outcome of the desired deployment. `retained`: deployments that can run again without a download. `agent`:
+    None from agents that know nothing of it.
     """
 
     number: int
@@ -151,6 +173,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report", tag_field=
     pin: Pin | None = None
     retained: tuple[DeploymentId, ...] = ()
     quarantined: tuple[DeploymentId, ...] = ()
+    agent: AgentState | None = None
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello", tag_field="type"):
@@ -255,6 +278,20 @@ class DeploymentRef(msgspec.Struct, frozen=True, kw_only=True):
     author: str | None = None
 
 
+class AgentWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """The release of the agent that a robot is to go over to. `digest`, `size`: SHA-256 and bytes of the archive that the server has at
+    `path` for the robot's platform. `attempt` numbers what people asked for; `again`: also if it failed here in an earlier one.
+    `proof`: that the server wants this, and nobody between it and the part of the agent that has rights (`wire/agent_proof.py`)."""
+
+    release: str
+    digest: str
+    size: int
+    path: str
+    attempt: int
+    again: bool = False
+    proof: str = ""
+
+
 class Desired(msgspec.Struct, frozen=True, kw_only=True, tag="desired", tag_field="type"):
     """What the server wants of this robot. `deployment` None: nothing yet, keep what runs.
 
@@ -272,6 +309,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True, tag="desired", tag_fiel
     force: bool = False
     resume: bool = False
     max_deployments: int = 100
+    agent: AgentWanted | None = None
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome", tag_field="type"):

@@ -32,7 +32,11 @@ class ResumePlease(msgspec.Struct, frozen=True, kw_only=True, tag="resume", tag_
     by: str
 
 
-Ask = StatusPlease | RollBackPlease | ResumePlease
+class AlivePlease(msgspec.Struct, frozen=True, tag="alive", tag_field="ask"):
+    """Does the agent do its work? Answered by `Alive` within seconds."""
+
+
+Ask = StatusPlease | RollBackPlease | ResumePlease | AlivePlease
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,4 +95,15 @@ class NotDone(msgspec.Struct, frozen=True, kw_only=True, tag="error", tag_field=
     next: tuple[str, ...] = ()
 
 
-Answer = RobotHere | Moved | NotDone
+class Alive(msgspec.Struct, frozen=True, kw_only=True, tag="alive", tag_field="answer"):
+    """`release`: None: it was not installed below /opt/lekiwi/agent. `turns`: its reconcile loop came round, or is at a step. `link`: as in
+    `RobotHere`."""
+
+    release: str | None
+    pid: int
+    turns: bool
+    linked: bool
+    link: str
+
+
+Answer = RobotHere | Moved | NotDone | Alive

@@ -13,6 +13,7 @@ from lekiwi_deploy.agent.net.direct import DirectNetwork
 from lekiwi_deploy.agent.net.frames import BadFrame
 from lekiwi_deploy.agent.net.net_side import relay
 from lekiwi_deploy.agent.paths import Paths
+from lekiwi_deploy.errors import Unavailable
 
 _AGAIN_S = (0.1, 2.0)
 """How soon a root half that is not there is looked for again: at first, and at most."""
@@ -22,6 +23,16 @@ def run_net(paths: Paths) -> None:
     """Until SIGTERM, SIGINT or SIGHUP. Raises `NotFound` for a root that never joined."""
     read_config(paths)
     asyncio.run(_run(paths))
+
+
+def try_server(paths: Paths) -> str:
+    """The robot's server, which answered. Raises `Unavailable` with what is in the way."""
+    server = read_config(paths).server
+    answer = DirectNetwork(paths, read_config(paths)).content.ask("/healthz", ticket=None, limit=1 << 20)
+    answer.close()
+    if answer.status >= 500:
+        raise Unavailable(f"{server} answers {answer.status}")
+    return server
 
 
 async def _run(paths: Paths) -> None:

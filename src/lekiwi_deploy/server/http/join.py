@@ -14,6 +14,7 @@ from lekiwi_deploy.server.auth import checked_token, token_digest
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.store import audit, join_tokens, robots
 from lekiwi_deploy.server.store.database import Transaction
+from lekiwi_deploy.wire.agent_proof import update_key
 from lekiwi_deploy.wire.api import Joined, JoinRequest
 
 _LONGEST = 255
@@ -39,7 +40,13 @@ async def join(context: Context, data: JoinRequest) -> Joined:
         where = f"project/{row.project}/{row.environment}/{robot}"
         detail = {"hostname": data.hostname, "platform": data.platform.key}
         await audit.record(tx, f"robot/{robot}", "robot.join", where, detail)
-    return Joined(robot=robot, project=row.project, environment=row.environment, server=context.server_id)
+    return Joined(
+        robot=robot,
+        project=row.project,
+        environment=row.environment,
+        server=context.server_id,
+        update_key=update_key(context.ticket_key, robot, key).hex(),
+    )
 
 
 async def _why_not(tx: Transaction, context: Context, digest: bytes) -> LekiwiError:
