@@ -11,8 +11,9 @@ from lekiwi_deploy import __version__
 from lekiwi_deploy.agent.config import AgentConfig, read_variables
 from lekiwi_deploy.agent.doctor.check import Check, fail, ok, warn
 from lekiwi_deploy.agent.install import releases, systemctl, unpack
-from lekiwi_deploy.agent.install.units import AGENT, NET, UNITS
 from lekiwi_deploy.agent.paths import Paths
+from lekiwi_deploy.agent.self_update.places import Places
+from lekiwi_deploy.agent.self_update.units import NET_HALF, ROOT_HALF, UNITS
 from lekiwi_deploy.errors import LekiwiError
 from lekiwi_deploy.wire.local import RobotHere
 
@@ -25,6 +26,9 @@ def program(paths: Paths) -> Iterator[Check]:
         yield ok("agent", f"{text}, installed in {sys.prefix}")
         return
     used = releases.in_use(paths)
+    trial = Places(paths).trial()
+    if trial is not None:
+        yield warn("update", f"{trial.new} is on trial, watched by {trial.old}, and goes by itself if it is not well")
     if used != release:
         yield warn("agent", f"this is {release}, in use is {used or 'none'}", "sudo lekiwi-agent install")
         return
@@ -36,24 +40,26 @@ def program(paths: Paths) -> Iterator[Check]:
 def halves(paths: Paths, here: RobotHere | LekiwiError) -> Iterator[Check]:
     """The half with the rights, the half with the network."""
     if isinstance(here, LekiwiError):
-        lines = systemctl.last_lines(AGENT, 1) if systemctl.is_running() else ()
+        lines = systemctl.last_lines(ROOT_HALF, 1) if systemctl.is_running() else ()
         text = here.message + (f"; it said last: {lines[0]}" if lines else "")
-        yield fail("root half", text, f"systemctl restart {AGENT}" if systemctl.is_running() else "lekiwi-agent run")
+        yield fail(
+            "root half", text, f"systemctl restart {ROOT_HALF}" if systemctl.is_running() else "lekiwi-agent run"
+        )
     else:
         yield ok("root half", f"process {here.pid}, version {here.agent}")
         if here.agent != __version__:
-            yield warn("root half", f"runs {here.agent}, installed is {__version__}", f"systemctl restart {AGENT}")
+            yield warn("root half", f"runs {here.agent}, installed is {__version__}", f"systemctl restart {ROOT_HALF}")
     if not systemctl.is_running():
         return
     for unit in UNITS:
         seen = systemctl.properties(unit, "LoadState", "ActiveState", "SubState", "UnitFileState", "Type")
         if seen.get("LoadState") != "loaded":
             yield warn("units", f"{unit} is not installed", "sudo lekiwi-agent install")
-        elif unit == NET:
+        elif unit == NET_HALF:
             state = f"{seen.get('ActiveState')} ({seen.get('SubState')})"
             good = seen.get("ActiveState") == "active"
-            yield ok("net half", state) if good else fail("net half", state, f"systemctl restart {NET}")
-        elif unit in (AGENT,) and seen.get("UnitFileState") != "enabled":
+            yield ok("net half", state) if good else fail("net half", state, f"systemctl restart {NET_HALF}")
+        elif unit == ROOT_HALF and seen.get("UnitFileState") != "enabled":
             yield fail("units", f"{unit} does not start at boot", f"systemctl enable {unit}")
 
 

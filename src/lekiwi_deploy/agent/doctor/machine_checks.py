@@ -14,6 +14,7 @@ from pathlib import Path
 from lekiwi_deploy.agent.config import AgentConfig
 from lekiwi_deploy.agent.doctor.check import Check, fail, ok, warn
 from lekiwi_deploy.agent.install import systemctl
+from lekiwi_deploy.agent.net.as_net_user import as_net_user, net_account
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.client.transport import Transport
 from lekiwi_deploy.errors import LekiwiError
@@ -55,13 +56,14 @@ def disk(paths: Paths) -> Iterator[Check]:
             )
 
 
-def clock(config: AgentConfig | None, now: datetime) -> Check:
+def clock(paths: Paths, config: AgentConfig | None, now: datetime) -> Check:
     """Beside the server's."""
     if config is None:
         return warn("clock", "there is no server to compare it with")
+    server, insecure = config.server, config.insecure_http
+    account = net_account() if paths.root == Path("/") else None  # root asks nothing over the network itself
     try:
-        transport = Transport(config.server, insecure_http=config.insecure_http, tries=1)
-        date = transport.exchange("GET", "/api/server").headers.get("date", "")
+        date = as_net_user(account, lambda: _date_of(server, insecure_http=insecure), str)
         skew = (now - parsedate_to_datetime(date)).total_seconds()
     except (LekiwiError, ValueError) as error:
         told = error.message if isinstance(error, LekiwiError) else "it does not say what time it is"
@@ -70,6 +72,11 @@ def clock(config: AgentConfig | None, now: datetime) -> Check:
         way = "ahead of" if skew > 0 else "behind"
         return warn("clock", f"{abs(skew):.0f} s {way} the server's", "timedatectl set-ntp true")
     return ok("clock", "agrees with the server's")
+
+
+def _date_of(server: str, *, insecure_http: bool) -> str:
+    transport = Transport(server, insecure_http=insecure_http, tries=1)
+    return transport.exchange("GET", "/api/server").headers.get("date", "")
 
 
 def systemd() -> Iterator[Check]:

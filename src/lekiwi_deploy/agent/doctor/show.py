@@ -65,7 +65,7 @@ def all_checks(paths: Paths) -> Iterator[Check]:
     yield agent_checks.link(config, here)
     if config is not None:
         yield from agent_checks.key(paths)
-    yield machine_checks.clock(config, datetime.now(UTC))
+    yield machine_checks.clock(paths, config, datetime.now(UTC))
     yield from machine_checks.disk(paths)
     yield from machine_checks.systemd()
     yield machine_checks.traffic()

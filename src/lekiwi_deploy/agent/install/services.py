@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from lekiwi_deploy.agent.ask import NoAgent, ask
 from lekiwi_deploy.agent.config import AgentConfig
 from lekiwi_deploy.agent.install import systemctl
-from lekiwi_deploy.agent.install.units import AGENT, ENABLED, UNITS
 from lekiwi_deploy.agent.paths import Paths
-from lekiwi_deploy.content.durable import write_durably
+from lekiwi_deploy.agent.self_update import own_units
+from lekiwi_deploy.agent.self_update.units import NET_HALF, ROOT_HALF
 from lekiwi_deploy.errors import Failed, LekiwiError, TimedOut
 from lekiwi_deploy.wire.local import RobotHere, StatusPlease
 
+ENABLED = (ROOT_HALF, NET_HALF)
+"""What starts at boot, and is started after an installation."""
 LINKED_WITHIN_S = 60.0
 _LOOK_EVERY_S = 0.25
 
 
-def folder(paths: Paths) -> Path:
-    """Where an administrator's units are."""
-    return paths.root / "etc/systemd/system"
-
-
 def write(paths: Paths) -> None:
     """Every fixed unit as this release has it; those that are so already are left alone."""
-    for name, text in UNITS.items():
-        path = folder(paths) / name
-        if not path.exists() or path.read_text() != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_durably(path, text.encode())
+    own_units.write(paths)
 
 
 def start() -> None:
@@ -62,19 +54,19 @@ def wait_until_linked(paths: Paths, config: AgentConfig, *, within_s: float = LI
                 return here
             said = here.link
         except NoAgent:
-            if systemctl.properties(AGENT, "ActiveState").get("ActiveState") == "failed":
+            if systemctl.properties(ROOT_HALF, "ActiveState").get("ActiveState") == "failed":
                 raise _does_not_run() from None
         except LekiwiError as error:
             said = error.message
         time.sleep(_LOOK_EVERY_S)
-    if systemctl.properties(AGENT, "SubState").get("SubState") != "running":
+    if systemctl.properties(ROOT_HALF, "SubState").get("SubState") != "running":
         raise _does_not_run()
     raise TimedOut(
         f"the agent is installed and runs, but has no link to {config.server} after {within_s:.0f} s: {said}",
-        next=("lekiwi-agent doctor", f"journalctl -u {AGENT}"),
+        next=("lekiwi-agent doctor", f"journalctl -u {ROOT_HALF}"),
     )
 
 
-def _does_not_run(unit: str = AGENT) -> Failed:
+def _does_not_run(unit: str = ROOT_HALF) -> Failed:
     lines = "".join(f"\n  {line}" for line in systemctl.last_lines(unit))
     return Failed(f"the agent is installed, but {unit} does not run:{lines}", next=(f"journalctl -u {unit}",))

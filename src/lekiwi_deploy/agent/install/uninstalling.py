@@ -16,6 +16,7 @@ from lekiwi_deploy.agent.config import read_config
 from lekiwi_deploy.agent.install import accounts, releases, systemctl
 from lekiwi_deploy.agent.install.lock_ssh import SETTINGS
 from lekiwi_deploy.agent.paths import Paths
+from lekiwi_deploy.agent.traffic.ruleset import TABLE
 from lekiwi_deploy.errors import LekiwiError, NotAllowed
 
 _STATE = ("var/lib/lekiwi", "var/lib/private/lekiwi")
@@ -29,8 +30,6 @@ _OURS = (
     "var/log/private/lekiwi",
 )
 _UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system")
-TABLES = ("lekiwi",)
-"""Our tables of nftables' `inet` family."""
 
 
 class Uninstalled(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +76,7 @@ def uninstall(paths: Paths, *, keep_state: bool, say: Callable[[str], None]) -> 
     removed = [str(path) for path in belongings(paths, keep_state=keep_state)]
     if whole_machine:
         _stop_everything(paths, say)
-        _remove_tables()
+        _remove_table()
     units = [
         path for path in belongings(paths, keep_state=keep_state) if path.parent.name.endswith(("system", ".wants"))
     ]
@@ -132,11 +131,10 @@ def _kill_left(group: str) -> None:
                         os.kill(int(pid), signal.SIGKILL)
 
 
-def _remove_tables() -> None:
-    nft = shutil.which("nft")
-    for table in TABLES if nft else ():
-        # it need not be there
-        subprocess.run([str(nft), "delete", "table", "inet", table], capture_output=True, check=False)
+def _remove_table() -> None:
+    nft = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if nft is not None:  # the table need not be there
+        subprocess.run([nft, "delete", "table", *TABLE.split()], capture_output=True, check=False)
 
 
 def _remove(path: Path) -> None:
