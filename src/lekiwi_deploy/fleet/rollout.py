@@ -7,7 +7,7 @@ only when it reports, under the generation that it was given or a newer one, tha
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lekiwi_deploy.fleet.verdict import Verdict, judge
@@ -16,6 +16,7 @@ from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest, RobotId
 from lekiwi_deploy.wire.link import Outcome, Phase, Report, Result, ServiceState
 from lekiwi_deploy.wire.platforms import Platform, best_key
 from lekiwi_deploy.wire.reasons import (
+    HOLDING_OFF,
     Asked,
     ClonedKey,
     DiskFull,
@@ -24,10 +25,12 @@ from lekiwi_deploy.wire.reasons import (
     NeverJoined,
     NotBuiltFor,
     Offline,
+    Overdue,
     Pinned,
     Quarantined,
     Reason,
     Retrying,
+    Settling,
     Silent,
     Starting,
 )
@@ -55,13 +58,14 @@ _UNDER_WAY: Mapping[Phase, RobotStatus] = {
     Phase.STARTING: RobotStatus.SWITCHING,
     Phase.TRIAL: RobotStatus.SWITCHING,
 }
+_PAST_HOLDS = (Phase.SWITCHING, Phase.STARTING, Phase.TRIAL)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a rollout is about. `kind`: deploy, rollback or robot; `platforms`: keys that the manifest has content for (empty:
     runs anywhere); `created_at`: of the deployment; `epoch`: the server's; `listening_since`: when this server began to take
-    links, before which no robot could be seen."""
+    links, before which no robot could be seen; `defer_limit`: how long a robot may hold a deployment off before people are told."""
 
     deployment: DeploymentId
     digest: ManifestDigest
@@ -71,12 +75,14 @@ class Target:
     force: bool = False
     platforms: tuple[str, ...] = ()
     listening_since: datetime | None = None
+    defer_limit: timedelta = timedelta(hours=4)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One robot of the rollout. `status`, `outcome`, `waiting`: as recorded; `generation`: its newest desired state; `assigned`: the generation
-    that this rollout gave it (None: not yet), at `assigned_at`; `pin`: by a person on the server."""
+    that this rollout gave it (None: not yet), at `assigned_at`; `pin`: by a person on the server; `deferring_since`: it holds off what is
+    wanted of it since then, be it this deployment or one before it."""
 
     id: RobotId
     status: RobotStatus = RobotStatus.PENDING
@@ -92,24 +98,28 @@ class Seen:
     report: Report | None = None
     outcome: Outcome | None = None
     waiting: tuple[Reason, ...] = ()
+    deferring_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Where a robot stands now. `waiting`: why it is not there yet, in order; never empty for one that is neither settled nor assigned.
-    `reachable`: an answer may come any moment, so the verdict waits for it; `to_blame`: it counts as failed."""
+    `reachable`: an answer may come any moment, so the verdict waits for it; `to_blame`: it counts as failed; `deferring_since`: as in
+    `Seen`, from now on."""
 
     status: RobotStatus
     waiting: tuple[Reason, ...] = ()
     outcome: Outcome | None = None
     reachable: bool = False
     to_blame: bool = False
+    deferring_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`assign`: who is given the deployment now, in order; `standings`: of every robot; `changed`: those whose standing differs
-    from what is recorded, `moved` those whose status does; `waiting`: the reasons of all that wait."""
+    from what is recorded, `moved` those whose status does; `waiting`: the reasons of all that wait; `overdue`: who holds it off for longer
+    than allowed, and nobody was told yet."""
 
     verdict: Verdict
     assign: tuple[RobotId, ...]
@@ -117,6 +127,7 @@ class Plan:
     changed: tuple[RobotId, ...]
     moved: tuple[RobotId, ...]
     waiting: Mapping[RobotId, tuple[Reason, ...]]
+    overdue: tuple[RobotId, ...] = ()
 
 
 def plan(target: Target, robots: Iterable[Seen], now: datetime) -> Plan:
@@ -144,6 +155,7 @@ def plan(target: Target, robots: Iterable[Seen], now: datetime) -> Plan:
         changed=tuple(id for id, one in standings.items() if _differs(by_id[id], one)),
         moved=tuple(id for id, one in standings.items() if by_id[id].status is not one.status),
         waiting={id: one.waiting for id, one in standings.items() if one.waiting},
+        overdue=tuple(id for id, one in standings.items() if _is_overdue(one) and not _was_overdue(by_id[id])),
     )
 
 
@@ -179,8 +191,8 @@ def holding_back(target: Target, robot: Seen) -> Standing | None:
 
 def _asked(target: Target, robot: Seen, now: datetime) -> Standing:
     if robot.online or _may_return(target, robot, now):
-        return Standing(RobotStatus.ASSIGNED, (Asked(now),), reachable=True)
-    return Standing(RobotStatus.PENDING, (Offline(robot.last_seen_at),))
+        return Standing(RobotStatus.ASSIGNED, (Asked(now),), reachable=True, deferring_since=robot.deferring_since)
+    return Standing(RobotStatus.PENDING, (Offline(robot.last_seen_at),), deferring_since=robot.deferring_since)
 
 
 def _assigned(target: Target, robot: Seen, now: datetime) -> Standing:
@@ -203,10 +215,16 @@ def _assigned(target: Target, robot: Seen, now: datetime) -> Standing:
     if robot.status is RobotStatus.HEALTHY:
         return Standing(RobotStatus.HEALTHY, (), robot.outcome)
     if not robot.online:
+        away = (Offline(robot.last_seen_at),)
         if _may_return(target, robot, now):
-            return Standing(robot.status, (Offline(robot.last_seen_at),), robot.outcome, reachable=True)
-        return Standing(RobotStatus.PENDING, (Offline(robot.last_seen_at),), robot.outcome)
-    return _under_way(robot, observed, now)
+            return Standing(robot.status, away, robot.outcome, reachable=True, deferring_since=robot.deferring_since)
+        return Standing(RobotStatus.PENDING, away, robot.outcome, deferring_since=robot.deferring_since)
+    if observed is not None and any(isinstance(reason, HOLDING_OFF) for reason in observed.waiting):
+        return _held_off(target, robot, observed.waiting, now)
+    under_way = _under_way(robot, observed, now)
+    if observed is not None and observed.phase in _PAST_HOLDS:
+        return under_way
+    return replace(under_way, deferring_since=robot.deferring_since)
 
 
 def _moved_on(robot: Seen) -> bool:
@@ -273,9 +291,26 @@ def _under_way(robot: Seen, observed: Report | None, now: datetime) -> Standing:
     return Standing(status, waiting or (Asked(robot.assigned_at or now),), robot.outcome, reachable=True)
 
 
+def _held_off(target: Target, robot: Seen, waiting: tuple[Reason, ...], now: datetime) -> Standing:
+    """Somebody on the robot says "not now", or a condition of the release is not met: like one that is offline it holds nothing up, and
+    goes on by itself. After `defer_limit` people are told."""
+    since = robot.deferring_since or now
+    if now - since >= target.defer_limit:
+        waiting = (*waiting, Overdue(since, target.defer_limit.total_seconds()))
+    return Standing(RobotStatus.PENDING, waiting, robot.outcome, deferring_since=since)
+
+
+def _is_overdue(one: Standing) -> bool:
+    return any(isinstance(reason, Overdue) for reason in one.waiting)
+
+
+def _was_overdue(robot: Seen) -> bool:
+    return any(isinstance(reason, Overdue) for reason in robot.waiting)
+
+
 def _stuck(robot: Seen, waiting: tuple[Reason, ...], now: datetime) -> bool:
     """Whether it goes on by itself only once somebody helped: nobody should watch for that. A fault that passes gets `PATIENCE`."""
-    if any(isinstance(reason, DiskFull) for reason in waiting):
+    if any(isinstance(reason, DiskFull | Settling) for reason in waiting):
         return True
     retrying = any(isinstance(reason, Retrying) for reason in waiting)
     return retrying and robot.assigned_at is not None and now - robot.assigned_at > PATIENCE
@@ -299,4 +334,5 @@ def _order(robot: Seen) -> tuple[bool, str]:
 
 
 def _differs(robot: Seen, now: Standing) -> bool:
-    return robot.status is not now.status or robot.outcome != now.outcome or robot.waiting != now.waiting
+    recorded = (robot.status, robot.outcome, robot.waiting, robot.deferring_since)
+    return recorded != (now.status, now.outcome, now.waiting, now.deferring_since)

@@ -8,6 +8,7 @@ from lekiwi_deploy.fleet.resolution import previous_of
 from lekiwi_deploy.fleet.rollout import Plan
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.meanings import read_candidates
+from lekiwi_deploy.server.overdue import SERVER
 from lekiwi_deploy.server.rollouts import Place, start_rollout, take_away, undo_text
 from lekiwi_deploy.server.store import audit, progress, rollouts
 from lekiwi_deploy.server.store.conducting import OpenRollout
@@ -15,9 +16,6 @@ from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.wire.api import RolloutStatus
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.progress import RolloutFinished
-
-SERVER = "lekiwi"
-"""Who did what nobody asked for."""
 
 
 async def conclude(tx: Transaction, context: Context, rollout: OpenRollout, decided: Plan, now: datetime) -> None:

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from lekiwi_deploy.errors import LekiwiError
 from lekiwi_deploy.fleet.rollout import CONFIRMED, Plan, Seen, Standing, Target, plan
 from lekiwi_deploy.server.conclusion import conclude
 from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.overdue import escalate
 from lekiwi_deploy.server.store import activations, conducting, progress, rollouts
-from lekiwi_deploy.server.store.conducting import Change, OpenRollout, SeenRow
+from lekiwi_deploy.server.store.conducting import Change, Deferring, OpenRollout, SeenRow
 from lekiwi_deploy.server.store.database import Transaction
+from lekiwi_deploy.server.store.projects import Policy
+from lekiwi_deploy.server.store.sessions import lock_all
 from lekiwi_deploy.wire.api import RobotStatus, RolloutStatus
 from lekiwi_deploy.wire.ids import RobotId
 from lekiwi_deploy.wire.link import Report
 from lekiwi_deploy.wire.progress import Body, RobotMoved
-from lekiwi_deploy.wire.reasons import Pinned
+from lekiwi_deploy.wire.reasons import HOLDING_OFF, Overdue, Pinned
 
 PERIOD_S = 2.0
 _RAN = {RobotStatus.HEALTHY, RobotStatus.GOOD, RobotStatus.ROLLED_BACK, RobotStatus.FAILED}
@@ -44,7 +47,7 @@ async def advance_due(
     """Takes a step of each rollout that `hints` or `look` point at. Returns those that could not be advanced, to try again."""
     failed: set[str] = set()
     async with context.database.transaction() as tx:
-        ids = await conducting.due(tx, hints, look)
+        ids = await conducting.due(tx, hints, look, context.now())
     for id in ids:
         try:
             await advance(context, id, listening_since)
@@ -75,18 +78,23 @@ async def advance(context: Context, id: str, listening_since: datetime) -> None:
 async def _write(
     tx: Transaction, rollout: OpenRollout, rows: dict[RobotId, SeenRow], decided: Plan, now: datetime
 ) -> None:
+    defers = [
+        Deferring(robot=id, since=one.deferring_since)
+        for id, one in decided.standings.items()
+        if one.deferring_since != rows[id].deferring_since
+    ]
+    if defers:  # all rows at once, in one order
+        await lock_all(tx, [*decided.assign, *(one.robot for one in defers)])
+        await conducting.defer(tx, defers)
     if decided.assign:
         by = rollout.by_whom if rollout.kind == "robot" else None
+        forced_by = rollout.by_whom if rollout.force else None
         await conducting.assign(
-            tx, rollout.id, decided.assign, rollout.deployment, by_hand=by, force=rollout.force, now=now
+            tx, rollout.id, decided.assign, rollout.deployment, by_hand=by, forced_by=forced_by, now=now
         )
-    changes = [
-        Change(
-            robot=robot, status=one.status, outcome=one.outcome, waiting=one.waiting, confirmed=one.status in CONFIRMED
-        )
-        for robot, one in ((robot, decided.standings[robot]) for robot in decided.changed)
-    ]
-    await conducting.record(tx, rollout.id, changes, now)
+    await conducting.record(
+        tx, rollout.id, [_change(rollout, id, decided.standings[id]) for id in decided.changed], now
+    )
     ran = [
         activations.Ran(
             robot=robot,
@@ -119,6 +127,24 @@ async def _write(
     if rollout.status == RolloutStatus.ROLLING:
         moved: list[Body] = [told_of(robot, rows[robot].report, decided.standings[robot]) for robot in decided.moved]
         await progress.append(tx, rollout.id, moved, now)
+    await escalate(tx, rollout, decided, now)
+
+
+def _change(rollout: OpenRollout, robot: RobotId, one: Standing) -> Change:
+    told = any(isinstance(reason, Overdue) for reason in one.waiting)
+    holds_off = one.deferring_since is not None and any(isinstance(reason, HOLDING_OFF) for reason in one.waiting)
+    return Change(
+        robot=robot,
+        status=one.status,
+        outcome=one.outcome,
+        waiting=one.waiting,
+        confirmed=one.status in CONFIRMED,
+        look_at=one.deferring_since + _limit(rollout) if one.deferring_since and holds_off and not told else None,
+    )
+
+
+def _limit(rollout: OpenRollout) -> timedelta:
+    return timedelta(seconds=(rollout.policy or Policy()).defer_limit_s)
 
 
 def _target(rollout: OpenRollout, listening_since: datetime) -> Target:
@@ -131,6 +157,7 @@ def _target(rollout: OpenRollout, listening_since: datetime) -> Target:
         force=rollout.force,
         platforms=rollout.metadata.platforms,
         listening_since=listening_since,
+        defer_limit=_limit(rollout),
     )
 
 
@@ -153,6 +180,7 @@ def _seen(row: SeenRow) -> Seen:
         report=row.report,
         outcome=row.outcome,
         waiting=row.waiting,
+        deferring_since=row.deferring_since,
     )
 
 

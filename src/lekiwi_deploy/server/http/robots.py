@@ -101,16 +101,18 @@ async def remove_robot(context: Context, identity: Identity, robot: str) -> None
 
 
 @post("/api/robots/{robot:str}/resume", role=Role.DEPLOYER, status_code=200)
-async def resume_robot(context: Context, identity: Identity, robot: str) -> Robot:
-    """Ends the robot's pin, set here or on the robot: it goes on to what its environment wants."""
+async def resume_robot(context: Context, identity: Identity, robot: str, force: bool = False) -> Robot:
+    """Ends the robot's pin, set here or on the robot: it goes on to what its environment wants. `force`: over whatever else would hold it
+    back, a quarantine, holds, unmet conditions."""
     async with context.database.transaction() as tx:
         row = await robot_meant(tx, robot)
         await rollouts.lock_environment(tx, row.project, row.environment)
-        await robots.resume(tx, row.name, row.live)
+        await robots.resume(tx, row.name, row.live, identity.name if force else None)
         if row.live_rollout is not None:
             await rollouts.resumed(tx, row.live_rollout, row.name, context.now())
             await tx.notify("rollout", row.live_rollout)
-        await audit.record(tx, identity.name, "robot.resume", f"project/{row.project}/{row.environment}/{row.name}")
+        where = f"project/{row.project}/{row.environment}/{row.name}"
+        await audit.record(tx, identity.name, "robot.resume", where, {"force": force})
         return robot_view(await robot_meant(tx, robot))
 
 

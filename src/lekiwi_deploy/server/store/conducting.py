@@ -55,6 +55,7 @@ class SeenRow(msgspec.Struct, frozen=True, kw_only=True):
     desired: DeploymentId | None
     generation: int
     report: Report | None
+    deferring_since: datetime | None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,11 +66,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome | None
     waiting: tuple[Reason, ...]
     confirmed: bool
+    look_at: datetime | None
 
 
-async def due(tx: Transaction, hints: Collection[str], look: Look) -> list[RolloutId]:
+async def due(tx: Transaction, hints: Collection[str], look: Look, now: datetime) -> list[RolloutId]:
     """Rollouts to look at, oldest first: of those that are open or followed by an environment, the ones that `hints` (ids or
-    `project/environment`s) point at, and with `look` all open ones, or simply all."""
+    `project/environment`s) point at, and those with a robot that was to be looked at by `now`; with `look` also all open ones, or
+    simply all."""
     return await tx.rows(
         """
         SELECT id FROM (
@@ -79,9 +82,10 @@ async def due(tx: Transaction, hints: Collection[str], look: Look) -> list[Rollo
             FROM environments e JOIN rollouts r ON r.id = e.live_rollout
         ) AS found
         WHERE id = ANY(%(hints)s) OR place = ANY(%(hints)s) OR %(look)s = 'all' OR (%(look)s = 'open' AND open)
+            OR id IN (SELECT rollout FROM rollout_robots WHERE look_at <= %(now)s)
         ORDER BY created_at, id
         """,
-        {"hints": list(hints), "look": look},
+        {"hints": list(hints), "look": look, "now": now},
         RolloutId,
     )
 
@@ -110,7 +114,7 @@ async def seen(tx: Transaction, id: str) -> list[SeenRow]:
         """
         SELECT rr.robot, rr.status, rr.generation AS assigned, rr.assigned_at, rr.outcome, rr.waiting,
             r.joined_at IS NOT NULL AS joined, r.session IS NOT NULL AS online, r.last_seen_at, r.platform, r.cloned_at,
-            r.by_hand, r.pinned_by, r.pinned_at, r.desired, r.generation, r.report
+            r.by_hand, r.pinned_by, r.pinned_at, r.desired, r.generation, r.report, r.deferring_since
         FROM rollout_robots rr JOIN robots r ON r.name = rr.robot
         WHERE rr.rollout = %s
         """,
@@ -120,22 +124,30 @@ async def seen(tx: Transaction, id: str) -> list[SeenRow]:
 
 
 async def assign(
-    tx: Transaction, id: str, names: Sequence[str], deployment: str, *, by_hand: str | None, force: bool, now: datetime
+    tx: Transaction,
+    id: str,
+    names: Sequence[str],
+    deployment: str,
+    *,
+    by_hand: str | None,
+    forced_by: str | None,
+    now: datetime,
 ) -> None:
-    """Makes `deployment` what these robots are to run, under a new generation each. `by_hand`: who pins them there."""
+    """Makes `deployment` what these robots are to run, under a new generation each. `by_hand`: who pins them there; `forced_by`: who wants
+    it over whatever would hold it back."""
     await lock_all(tx, names)
     await tx.execute(
         """
         WITH given AS (
             UPDATE robots SET desired = %(deployment)s, generation = generation + 1, by_hand = %(by)s::text IS NOT NULL,
-                pinned_by = %(by)s, pinned_at = CASE WHEN %(by)s::text IS NULL THEN NULL ELSE %(now)s END, force = %(force)s,
-                resume = false
+                pinned_by = %(by)s, pinned_at = CASE WHEN %(by)s::text IS NULL THEN NULL ELSE %(now)s END, force = %(forced)s::text IS NOT NULL,
+                forced_by = %(forced)s, resume = false
             WHERE name = ANY(%(names)s) RETURNING name, generation
         )
         UPDATE rollout_robots rr SET generation = given.generation, assigned_at = %(now)s
         FROM given WHERE rr.rollout = %(id)s AND rr.robot = given.name
         """,
-        {"id": id, "names": list(names), "deployment": deployment, "by": by_hand, "force": force, "now": now},
+        {"id": id, "names": list(names), "deployment": deployment, "by": by_hand, "forced": forced_by, "now": now},
     )
     for name in names:
         await tx.notify("desired", name)
@@ -163,10 +175,29 @@ async def record(tx: Transaction, id: str, changes: Sequence[Change], now: datet
     await tx.execute(
         """
         UPDATE rollout_robots rr SET status = now.status, outcome = NULLIF(now.outcome, 'null'::jsonb), waiting = now.waiting,
+            look_at = now.look_at,
             confirmed_at = CASE WHEN now.confirmed THEN COALESCE(rr.confirmed_at, %(now)s) ELSE rr.confirmed_at END
         FROM jsonb_to_recordset(%(changes)s::jsonb)
-            AS now(robot text, status text, outcome jsonb, waiting jsonb, confirmed boolean)
+            AS now(robot text, status text, outcome jsonb, waiting jsonb, confirmed boolean, look_at timestamptz)
         WHERE rr.rollout = %(id)s AND rr.robot = now.robot
         """,
         {"id": id, "changes": json_text(changes), "now": now},
+    )
+
+
+class Deferring(msgspec.Struct, frozen=True, kw_only=True):
+    """Since when a robot holds off what is wanted of it; None: it does not, any more."""
+
+    robot: RobotId
+    since: datetime | None
+
+
+async def defer(tx: Transaction, changes: Sequence[Deferring]) -> None:
+    """Notes since when these robots hold off what is wanted of them. Their rows are locked by the caller."""
+    await tx.execute(
+        """
+        UPDATE robots r SET deferring_since = now.since
+        FROM jsonb_to_recordset(%s::jsonb) AS now(robot text, since timestamptz) WHERE r.name = now.robot
+        """,
+        (json_text(changes),),
     )

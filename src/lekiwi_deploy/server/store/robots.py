@@ -17,7 +17,8 @@ from lekiwi_deploy.wire.reasons import Reason
 
 class RobotRow(msgspec.Struct, frozen=True, kw_only=True):
     """A robot. `waiting`, `status`: in the rollout that its environment follows (None: it is not in it); `live_rollout` is that.
-    `last_outcome`: of its latest attempt at any deployment, as far as rollouts recorded it."""
+    `last_outcome`: of its latest attempt at any deployment, as far as rollouts recorded it. `waiting_since`: when each reason of its report
+    was first there, by `reasons.key`; `deferring_since`: it holds off what is wanted of it since then."""
 
     name: RobotId
     project: ProjectName
@@ -41,13 +42,15 @@ class RobotRow(msgspec.Struct, frozen=True, kw_only=True):
     live_rollout: RolloutId | None
     status: str | None
     waiting: tuple[Reason, ...] | None
+    waiting_since: Mapping[str, datetime]
+    deferring_since: datetime | None
     last_outcome: Outcome | None
 
 
 _READ = """
 SELECT r.name, r.project, r.environment, r.labels, r.joined_at, r.hostname, r.agent, r.platform, r.desired, r.generation, r.by_hand,
     r.pinned_by, r.pinned_at, r.session IS NOT NULL AS online, r.cloned_at, r.last_seen_at, r.report, r.observed_generation,
-    e.live, e.live_rollout, rr.status, rr.waiting,
+    e.live, e.live_rollout, rr.status, rr.waiting, r.waiting_since, r.deferring_since,
     (SELECT a.outcome FROM robot_activations a WHERE a.robot = r.name AND a.outcome IS NOT NULL
      ORDER BY a.deployed_at DESC, a.id DESC LIMIT 1) AS last_outcome
 FROM robots r JOIN environments e ON (e.project, e.name) = (r.project, r.environment)
@@ -108,15 +111,16 @@ async def set_labels(tx: Transaction, name: str, labels: Mapping[str, str | None
     )
 
 
-async def resume(tx: Transaction, name: str, desired: str | None) -> None:
-    """Ends the robot's pin: `desired` is wanted of it, under a new generation. Hints `desired`."""
+async def resume(tx: Transaction, name: str, desired: str | None, forced_by: str | None) -> None:
+    """Ends the robot's pin: `desired` is wanted of it, under a new generation; over whatever would hold it back if somebody (`forced_by`)
+    wants that. Hints `desired`."""
     await tx.execute(
         """
-        UPDATE robots SET desired = %s, generation = generation + 1, by_hand = false, pinned_by = NULL, pinned_at = NULL,
-            force = false, resume = true
-        WHERE name = %s
+        UPDATE robots SET desired = %(desired)s, generation = generation + 1, by_hand = false, pinned_by = NULL, pinned_at = NULL,
+            force = %(forced)s::text IS NOT NULL, forced_by = %(forced)s, resume = true
+        WHERE name = %(name)s
         """,
-        (desired, name),
+        {"desired": desired, "forced": forced_by, "name": name},
     )
     await tx.notify("desired", name)
 
@@ -139,7 +143,7 @@ async def join(
             joined_at = %(now)s, session = NULL, session_replica = NULL, boot_id = NULL, previous_boots = '{}',
             contender = NULL, contender_at = NULL, cloned_at = NULL,
             acked_events = 0, acked_logs = 0, report = NULL, running = NULL, running_digest = NULL, healthy = NULL,
-            observed_generation = 0, last_seen_at = %(now)s
+            observed_generation = 0, waiting_since = '{}', last_seen_at = %(now)s
         WHERE name = %(name)s
         """,
         {

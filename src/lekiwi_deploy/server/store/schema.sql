@@ -136,6 +136,7 @@ CREATE TABLE robots (
     pinned_at    timestamptz,
     force        boolean NOT NULL DEFAULT false,
     resume       boolean NOT NULL DEFAULT false,
+    forced_by    text,                          -- who wants it over whatever would hold it back
     -- link
     session      text,                          -- id of the live link, NULL when offline
     session_replica text,
@@ -154,6 +155,8 @@ CREATE TABLE robots (
     running_digest varchar(64),
     healthy      boolean,
     observed_generation bigint NOT NULL DEFAULT 0,
+    waiting_since jsonb NOT NULL DEFAULT '{}',  -- key of a reason in the report -> when it was first there
+    deferring_since timestamptz,                -- it holds off what is wanted of it since then
     FOREIGN KEY (project, environment) REFERENCES environments(project, name)
 );
 CREATE INDEX idx_robots_environment ON robots (project, environment);
@@ -191,8 +194,10 @@ CREATE TABLE rollout_robots (
     confirmed_at timestamptz,
     outcome      jsonb,
     waiting      jsonb NOT NULL DEFAULT '[]',
+    look_at      timestamptz,                   -- when the conductor is to look although nothing happened
     PRIMARY KEY (rollout, robot)
 );
+CREATE INDEX idx_rollout_robots_look_at ON rollout_robots (look_at) WHERE look_at IS NOT NULL;
 CREATE INDEX idx_rollout_robots_robot ON rollout_robots (robot);
 
 CREATE TABLE activations (                      -- intervals during which a deployment was live in an environment

@@ -223,7 +223,11 @@ async def store_reports(tx: Transaction, reports: Sequence[NewReport], now: date
         """
         UPDATE robots r SET report = new.report, reported_at = %(now)s, last_seen_at = %(now)s,
             running = new.report #>> '{running,deployment}', running_digest = new.report #>> '{running,digest}',
-            healthy = (new.report #>> '{running,healthy}')::boolean, observed_generation = (new.report ->> 'generation')::bigint
+            healthy = (new.report #>> '{running,healthy}')::boolean, observed_generation = (new.report ->> 'generation')::bigint,
+            waiting_since = CASE WHEN jsonb_array_length(COALESCE(new.report -> 'waiting', '[]')) = 0 THEN '{}'::jsonb ELSE (
+                SELECT jsonb_object_agg(key, COALESCE(r.waiting_since -> key, to_jsonb(%(now)s::timestamptz)))
+                FROM (SELECT concat_ws(' ', reason ->> 'reason', NULLIF(reason ->> 'id', '')) AS key
+                      FROM jsonb_array_elements(new.report -> 'waiting') AS reason) AS reasons) END
         FROM jsonb_to_recordset(%(reports)s::jsonb) AS new(robot text, session text, report jsonb)
         WHERE r.name = new.robot AND r.session = new.session RETURNING r.name, r.project || '/' || r.environment AS place
         """,
