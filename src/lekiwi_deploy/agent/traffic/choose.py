@@ -38,29 +38,30 @@ async def choose(
     program = find_nft()
     nft = Nft(program, helpers) if program is not None else None
     if forced == "relay":
-        return await _relay(paths, lost, asked_for, nft)
+        return await _relay(paths, lost, helpers, asked_for, nft)
     why_not = await _impossible(nft)
     if forced == "nftables":
         if why_not is not None or nft is None:
             raise BadInput(f"{asked_for}: {why_not}")
-        return await _nftables(paths, lost, asked_for, nft)
+        return await _nftables(paths, lost, helpers, asked_for, nft)
     if paths.root != Path("/"):
-        return RelayTraffic(paths, lost=lost, why=f"the robot's folder is {paths.root}, so the machine has others, too")
+        why = f"the robot's folder is {paths.root}, so it may not be the only one here"
+        return RelayTraffic(paths, lost=lost, helpers=helpers, why=why)
     why_not = why_not or (await _misleading(nft) if nft is not None else None)
     if why_not is not None or nft is None:
-        return await _relay(paths, lost, why_not or "", nft)
-    return await _nftables(paths, lost, "", nft)
+        return await _relay(paths, lost, helpers, why_not or "", nft)
+    return await _nftables(paths, lost, helpers, "", nft)
 
 
-async def _nftables(paths: Paths, lost: Callable[[], None], why: str, nft: Nft) -> Traffic:
+async def _nftables(paths: Paths, lost: Callable[[], None], helpers: set[int], why: str, nft: Nft) -> Traffic:
     traffic = NftablesTraffic(paths, nft, lost=lost, why=why)
-    before = RelayTraffic(paths, lost=_nobody)
+    before = RelayTraffic(paths, lost=_nobody, helpers=helpers)
     await before.open()
     return TakingOver(traffic, before) if before.pid is not None else traffic
 
 
-async def _relay(paths: Paths, lost: Callable[[], None], why: str, nft: Nft | None) -> Traffic:
-    traffic = RelayTraffic(paths, lost=lost, why=why)
+async def _relay(paths: Paths, lost: Callable[[], None], helpers: set[int], why: str, nft: Nft | None) -> Traffic:
+    traffic = RelayTraffic(paths, lost=lost, helpers=helpers, why=why)
     if nft is None or paths.root != Path("/"):
         return traffic
     before = NftablesTraffic(paths, nft, lost=_nobody)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.traffic.relay_link import RelayLink, bury, find, start
+from lekiwi_deploy.agent.traffic.relay_unit import has_systemd, start_unit, stop_unit
 from lekiwi_deploy.agent.traffic.relay_words import read_targets, targets_line
 from lekiwi_deploy.agent.traffic.sock_diag import established
 from lekiwi_deploy.agent.traffic.taken import cannot_listen
@@ -24,8 +25,12 @@ class RelayTraffic:
 
     kind = "relay"
 
-    def __init__(self, paths: Paths, *, lost: Callable[[], None], why: str = "") -> None:
+    def __init__(
+        self, paths: Paths, *, lost: Callable[[], None], helpers: set[int] | None = None, why: str = ""
+    ) -> None:
         self.why = why
+        self._helpers = helpers if helpers is not None else set()
+        self._as_unit = has_systemd(paths)
         self._path = paths.run / "relay.sock"
         self._boot = paths.boot / "traffic.nft"
         self._log = paths.run / "relay.log"
@@ -86,6 +91,8 @@ class RelayTraffic:
             if self._link is not None:
                 await self._link.end()
             self._link, self._targets = None, {}
+            if self._as_unit:
+                await stop_unit(self._helpers)
             self._path.unlink(missing_ok=True)
             self._log.unlink(missing_ok=True)
 
@@ -94,7 +101,10 @@ class RelayTraffic:
             if not targets:
                 return
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            start(self._path, self._log)
+            if self._as_unit:
+                await start_unit(self._path, self._helpers)
+            else:
+                start(self._path, self._log)
             await self._find()
         if self._link is None:
             raise Failed(f"the relay process ended at once: {self._last_words()}")
