@@ -328,6 +328,7 @@ class _Kept:
         if self._file < 0:
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             chunk, self._few = b"".join((*self._few, chunk)), []
+        fp("fetch.kept")
         view = memoryview(chunk)
         while view:
             view = view[os.write(self._file, view) :]
@@ -339,5 +340,6 @@ class _Kept:
 
     def remove(self) -> None:
         self.close()
+        fp("fetch.forget_kept")
         self._path.unlink(missing_ok=True)
         self.size = 0

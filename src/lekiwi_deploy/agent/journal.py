@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from lekiwi_deploy.agent.failpoints import fp
 from lekiwi_deploy.content.durable import write_durably
 from lekiwi_deploy.errors import Failed
 from lekiwi_deploy.robot.ledger import SCHEMA, Ledger
@@ -56,12 +57,14 @@ class Journal:
         except OSError as error:
             if error.errno not in _FULL or not self._reserve.exists():
                 raise
+            fp("journal.full")
             self._reserve.unlink(missing_ok=True)
             write_durably(self.path, data, mode=0o600)
 
     def set_aside(self) -> Path:
         """Move a damaged journal out of the way, keeping it for a person to look at; where it is now."""
         aside = self.path.with_name("journal.json.damaged")
+        fp("journal.set_aside")
         self.path.replace(aside)
         return aside
 
@@ -71,6 +74,7 @@ class Journal:
             return
         temporary = self._reserve.with_name(".tmp-reserve")
         try:
+            fp("journal.reserve")
             with temporary.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
             temporary.replace(self._reserve)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from lekiwi_deploy.agent.failpoints import fp
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.content import slots as layout
 from lekiwi_deploy.content.durable import sync_path
@@ -82,6 +83,7 @@ class Slots:
     def look(self) -> tuple[Metadata, ...]:
         """Remove what an interrupted agent left, then find every slot; oldest first. `present` and `laid_out` are what the folders
         say; `check` goes deeper."""
+        fp("start.clear")
         layout.remove_leftovers(self._paths.deployments)
         with contextlib.suppress(FileNotFoundError):
             (self._paths.lekiwi / ".current.new").unlink()
@@ -324,5 +326,7 @@ class Slots:
         new = self._paths.lekiwi / ".current.new"
         new.unlink(missing_ok=True)
         new.symlink_to(f"deployments/{deployment}")
+        fp("switch.new_link")
         new.replace(self._paths.current)
+        fp("switch.linked")
         sync_path(self._paths.lekiwi)

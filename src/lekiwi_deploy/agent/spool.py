@@ -15,6 +15,8 @@ from pathlib import Path
 
 import msgspec
 
+from lekiwi_deploy.agent.failpoints import fp
+
 SEGMENT_BYTES = 512 << 10
 _RESERVED = 20_000
 """Numbers are set aside in blocks of so many: a power cut may lose records that were sent, and their numbers must not come again."""
@@ -85,9 +87,11 @@ class Spool:
         segment = self._current()
         data = b"".join(lines)
         try:
+            fp("spool.before_write")
             view = memoryview(data)
             while view:
                 view = view[os.write(self._fd, view) :]
+            fp("spool.before_flush")
             if self._durable:
                 os.fsync(self._fd)
         except OSError:
@@ -174,6 +178,7 @@ class Spool:
         self._close()
         path = self._folder / f"{self.last + 1:020d}.jsonl"
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fp("spool.new_segment")
         os.write(self._fd, mark)
         if self._durable:
             _sync_folder(self._folder)
@@ -195,6 +200,7 @@ class Spool:
         kept = [line for line in lines if line[:1] != b"[" or not self._droppable(line)]
         temporary = segment.path.with_suffix(".tmp")
         temporary.write_bytes(b"".join(kept))
+        fp("spool.thin")
         temporary.replace(segment.path)
         segment.size = sum(map(len, kept))
         segment.thinned = True
@@ -210,6 +216,7 @@ class Spool:
         if segment.last > self._state.acked:
             lines = segment.path.read_bytes()[: segment.size].splitlines()
             lost = sum(1 for line in lines if line[:1] == b"[" and _number(line) > self._state.acked)
+        fp("spool.forget")
         segment.path.unlink(missing_ok=True)
         self._segments.remove(segment)
         return lost
@@ -231,6 +238,7 @@ class Spool:
                 break
             size += len(line)
         if size < len(data):
+            fp("spool.cut")
             os.truncate(path, size)
         return _Segment(path, first, last, size)
 
@@ -247,6 +255,7 @@ class Spool:
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
+        fp("spool.before_state")
         temporary.replace(self._folder / "state.json")
         if sync:
             _sync_folder(self._folder)

@@ -9,6 +9,8 @@ from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
+from lekiwi_deploy.content.failpoints import fp
+
 _SINGLE = 8
 """Up to so many files and folders are flushed one by one, more by one call for the whole file system. A single flush costs half a
 millisecond on an idle disk and several on a busy one; `syncfs` costs 7 ms for a thousand files, and waits for whatever else the
@@ -38,13 +40,16 @@ def sync_path(path: str | Path) -> None:
 def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by `data` so that after any crash it holds the old or the new content, whole; durable on return."""
     temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    fp("file.before_write")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        fp("file.before_rename")
         temporary.replace(path)
+        fp("file.after_rename")
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

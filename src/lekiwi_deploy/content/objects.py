@@ -18,6 +18,7 @@ from blake3 import blake3
 
 from lekiwi_deploy.content.digests import hash_open_file
 from lekiwi_deploy.content.durable import make_durable, sync_path
+from lekiwi_deploy.content.failpoints import fp
 from lekiwi_deploy.errors import Failed, NotFound
 from lekiwi_deploy.wire.ids import ObjectDigest, is_digest
 from lekiwi_deploy.wire.manifest import FileEntry, FileKind
@@ -68,6 +69,7 @@ class ObjectFolder:
         self._count = 0
         self._incoming.mkdir(parents=True, exist_ok=True)
         for left in self._incoming.iterdir():  # of a process that died
+            fp("store.clear_incoming")
             left.unlink()
 
     def path_of(self, digest: ObjectDigest, *, executable: bool = False) -> str:
@@ -131,11 +133,13 @@ class ObjectFolder:
         if not staged:
             return 0
         try:
+            fp("store.before_flush")
             make_durable(list(staged.values()), within=self.path)
         except OSError:
             for temporary in staged.values():
                 Path(temporary).unlink(missing_ok=True)
             raise
+        fp("store.before_name")
         for name, temporary in staged.items():
             target = f"{self._root}/{name}"
             try:
@@ -144,6 +148,8 @@ class ObjectFolder:
                 os.mkdir(os.path.dirname(target))
                 os.rename(temporary, target)
             self._unflushed.update((os.path.dirname(target), self._root))
+            fp("store.between_names")
+        fp("store.after_names")
         return len(staged)
 
     def unflushed(self) -> set[str]:
@@ -156,6 +162,7 @@ class ObjectFolder:
         """Forget what was not committed."""
         staged, self._staged = self._staged, {}
         for temporary in staged.values():
+            fp("store.drop_staged")
             Path(temporary).unlink(missing_ok=True)
 
     def verify(self, digest: ObjectDigest, *, executable: bool = False) -> bool:
@@ -195,6 +202,7 @@ class ObjectFolder:
         kept = sorted(aside.iterdir(), key=lambda path: path.lstat().st_ctime_ns)
         for old in kept[: max(0, len(kept) - _DAMAGED_KEPT + 1)]:
             old.unlink()
+        fp("store.set_aside")
         try:
             os.rename(source, aside / Path(source).name)
         except FileNotFoundError:
@@ -205,11 +213,13 @@ class ObjectFolder:
         """Link a file of a slot, whose content was just read and is right, into the store again; durable on return."""
         target = self.path_of(digest, executable=executable)
         Path(target).parent.mkdir(exist_ok=True)
+        fp("store.take_back")
         os.link(source, target, follow_symlinks=False)
         sync_path(os.path.dirname(target))
 
     def discard(self, digest: ObjectDigest) -> None:
         """Remove an object, both forms of it (a corrupt one, so that it is fetched again). Slots keep their links."""
+        fp("store.discard")
         for executable in (False, True):
             Path(self.path_of(digest, executable=executable)).unlink(missing_ok=True)
 
@@ -220,6 +230,7 @@ class ObjectFolder:
         for digest, path in self._all():
             if digest not in kept:
                 freed += os.stat(path, follow_symlinks=False).st_size
+                fp("store.remove")
                 os.unlink(path)
                 objects += 1
         return Removed(objects, freed)
@@ -272,6 +283,7 @@ class ObjectWriter:
         if self.written > self.size:
             raise CorruptObject(self.digest, f"has more than the {self.size} bytes announced")
         self._hasher.update(data)
+        fp("store.write")
         view = memoryview(data)
         while view:
             view = view[os.write(self._fd, view) :]

@@ -19,6 +19,7 @@ from pathlib import Path
 from lekiwi_deploy.content.digests import hash_open_file, object_digest
 from lekiwi_deploy.content.durable import exchange, make_durable, sync_path
 from lekiwi_deploy.content.entries import check_entries
+from lekiwi_deploy.content.failpoints import fp
 from lekiwi_deploy.content.manifests import TOP_FOLDERS, entries_for
 from lekiwi_deploy.content.objects import UNREADABLE, CorruptObject, ObjectFolder
 from lekiwi_deploy.content.paths import BadEntry, check_link, check_path
@@ -76,11 +77,13 @@ def remove_slot(target: Path) -> None:
     """Remove a slot so that a crash leaves all of it or a leftover."""
     gone = target.with_name(f"{TEMPORARY}gone-{target.name}")
     shutil.rmtree(gone, ignore_errors=True)
+    fp("slot.before_remove")
     try:
         target.rename(gone)
     except FileNotFoundError:
         return
     sync_path(target.parent)
+    fp("slot.after_remove")
     shutil.rmtree(gone)
 
 
@@ -88,6 +91,7 @@ def remove_leftovers(folder: Path) -> int:
     """Remove what an interrupted `lay_out` or `remove_slot` left in the folder of the slots; how many."""
     left = [path for path in folder.iterdir() if path.name.startswith(TEMPORARY)]
     for path in left:
+        fp("slot.leftovers")
         shutil.rmtree(path)
     return len(left)
 
@@ -142,7 +146,9 @@ def _replace(objects: ObjectFolder, entries: tuple[FileEntry, ...], target: Path
         shutil.rmtree(temporary)
     temporary.mkdir(mode=0o755)
     try:
+        fp("slot.before_fill")
         fresh = [str(temporary), *_fill(objects, entries, str(temporary))]
+        fp("slot.filled")
         for name, data in extra.items():
             if name in TOP_FOLDERS or "/" in name:
                 raise BadEntry(name, "it would stand among the deployment's own files")
@@ -150,11 +156,14 @@ def _replace(objects: ObjectFolder, entries: tuple[FileEntry, ...], target: Path
             _create(f"{temporary}/{name}", data, 0o644)
             fresh.append(f"{temporary}/{name}")
         _seal(entries, temporary)
+        fp("slot.before_flush")
         make_durable([*fresh, *objects.unflushed()], within=target.parent)
+        fp("slot.before_publish")
         _publish(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    fp("slot.after_publish")
     sync_path(target.parent)
 
 
@@ -170,6 +179,7 @@ def _publish(temporary: Path, target: Path) -> None:
             temporary.rename(target)
             temporary = gone
         sync_path(target.parent)
+        fp("slot.exchanged")
         shutil.rmtree(temporary)
 
 

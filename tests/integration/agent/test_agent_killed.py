@@ -8,14 +8,28 @@ import pytest
 from agent_robot import AgentRobot, body, eventually, free_port, web_code
 from agent_server import AgentServer, web
 
-from lekiwi_deploy.agent.failpoints import NAMES
 from lekiwi_deploy.wire.link import TrialPolicy
 from lekiwi_deploy.wire.manifest import HttpCheck
 
 QUICKLY = (HttpCheck(path="/", interval_s=0.1, within_s=3.0),)
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
+WITH_SERVICES = (
+    *("fetch.before", "fetch.after", "stage.before_lay_out", "stage.after_lay_out", "stage.before_journal"),
+    *(
+        "stage.after_journal",
+        "switch.before_journal",
+        "switch.after_journal",
+        "switch.before_link",
+        "switch.after_link",
+    ),
+    *("switch.before_restart", "switch.after_restart", "service.after_spawn", "service.record"),
+    *("trial.before_healthy", "trial.after_healthy", "trial.after_good"),
+)
+"""The steps of a switch. All failpoints are swept, without services, in tests/integration/faults."""
+
+
+@pytest.mark.parametrize("name", WITH_SERVICES)
 def test_killed_anywhere_it_converges(server: AgentServer, robot: AgentRobot, name: str) -> None:
     port = free_port()
     first = server.release({"web.py": web_code("one"), "a": "1"}, [web(port=port, content="1", health=QUICKLY)])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from lekiwi_deploy.agent.failpoints import fp
 from lekiwi_deploy.agent.supervisors.supervisor import ProcessSeen, ProcessState, Told, instance_id
 from lekiwi_deploy.wire.encoding import encode
 from lekiwi_deploy.wire.ids import DeploymentId, InstanceId
@@ -70,11 +71,13 @@ class ProcessRecords:
     def write(self, record: ProcessRecord) -> None:
         """Replace the instance's record."""
         temporary = self._folder / f".tmp-{record.instance}.json"
+        fp("service.record")
         temporary.write_bytes(encode(record))
         temporary.replace(self._folder / f"{record.instance}.json")
 
     def remove(self, instance: InstanceId) -> None:
         """The instance is stopped."""
+        fp("service.forget")
         with contextlib.suppress(FileNotFoundError):
             (self._folder / f"{instance}.json").unlink()
 
