@@ -32,7 +32,7 @@ from lekiwi_deploy.robot.steps import (
     StopFetch,
     TearDown,
 )
-from lekiwi_deploy.robot.trial import failing
+from lekiwi_deploy.robot.trial import baseline
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.link import Result
 
@@ -127,7 +127,7 @@ def _make_live(robot: Robot, ledger: Ledger, plan: Plan, *, instead_of: Attempt 
 def _baseline(robot: Robot, instead_of: Attempt | None) -> tuple[tuple[str, str], ...]:
     """What failed before the switch. What fails now that the robot goes back is what it goes back from."""
     trial = robot.ledger.trial
-    return failing(robot.services.seen()) if instead_of is None or trial is None else trial.baseline
+    return trial.baseline if trial is not None and instead_of is not None else baseline(trial, robot.services.seen())
 
 
 def _change(robot: Robot, plan: Plan) -> Affected:

@@ -80,6 +80,12 @@ class Bad:
 Judgement = Waiting | Healthy | Relapsed | Good | Bad
 
 
+def baseline(trial: Trial | None, services: Mapping[str, ServiceSeen]) -> tuple[tuple[str, str], ...]:
+    """What fails now, and therefore cannot be held against what is made live next. What runs on trial and never was healthy is no measure:
+    then it is what failed before that one."""
+    return failing(services) if trial is None or trial.told else trial.baseline
+
+
 def failing(services: Mapping[str, ServiceSeen], names: frozenset[str] | None = None) -> tuple[tuple[str, str], ...]:
     """(service, check) pairs that do not pass now and are not just starting: the baseline of a switch."""
     found = []
