@@ -1,0 +1,104 @@
+"""The files of instances that run: unit, variables, counters. They live in /run: a reboot begins without them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from lekiwi_deploy.agent.supervisors.supervisor import InstanceId
+from lekiwi_deploy.agent.supervisors.systemd.places import Places, unit_of
+from lekiwi_deploy.agent.supervisors.systemd.record import Counted, UnitRecord, read_record
+from lekiwi_deploy.wire.encoding import encode
+
+
+class UnitFiles:
+    """Below `places`. Raises `OSError` where not said otherwise."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+
+    def make(self) -> None:
+        """The folders, closed to everybody but root where they are nobody's business."""
+        self.places.units.mkdir(parents=True, exist_ok=True)
+        for folder in (self.places.environments, self.places.records, self.places.pipes, self.places.locks):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        self.places.locks.parent.chmod(0o755)
+
+    def write_unit(self, name: str, text: str) -> bool:
+        """Make the unit `name` this text; whether it was another one, or none. What the boot brought counts as written."""
+        path = self.places.units / name
+        there = _text(path)
+        if there == text or (there is None and _text(self.places.generated / name) == text):
+            return False
+        _replace(path, text.encode(), 0o644)
+        return True
+
+    def write_environment(self, instance: InstanceId, text: str) -> None:
+        """The variables of the instance."""
+        _replace(self.places.environment(instance), text.encode(), 0o600)
+
+    def make_lock(self, path: Path) -> None:
+        """A lock file, if it is not there yet. Its folder keeps out everybody who is not shown it."""
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+        path.chmod(0o666)
+
+    def read(self, fragment: Path) -> UnitRecord | None:
+        """What the unit's file says of its instance; None: nothing that can be read."""
+        text = _text(fragment)
+        return read_record(text) if text is not None else None
+
+    def count(self, instance: InstanceId, counted: Counted) -> None:
+        """Remember it for the next agent."""
+        _replace(self.places.records / instance, encode(counted), 0o644)
+
+    def counted(self, instance: InstanceId) -> Counted:
+        """As it was remembered; nothing: as of a new one."""
+        try:
+            return msgspec.json.decode((self.places.records / instance).read_bytes(), type=Counted)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            return Counted()
+
+    def remove(self, instance: InstanceId) -> None:
+        """Nothing of it is left, also of its commands."""
+        found = [
+            self.places.units / unit_of(instance),
+            self.places.environment(instance),
+            self.places.records / instance,
+        ]
+        found += self.places.units.glob(f"lekiwi-{instance}:run-*.service")
+        for path in found:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+    def remove_command(self, name: str) -> None:
+        """The unit of a command, and its variables and pipe."""
+        own = name.removeprefix("lekiwi-").removesuffix(".service")
+        for path in (self.places.units / name, self.places.environments / own, self.places.pipes / own):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+    def instances(self) -> set[str]:
+        """The names of all our unit files that were written since the boot."""
+        return {path.name for path in self.places.units.glob("lekiwi-*.service") if path.is_file()}
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
+    temporary = path.with_name(f".tmp-{path.name}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        os.fchmod(fd, mode)
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+    temporary.replace(path)

@@ -1,0 +1,109 @@
+"""Names and places: unit of an instance, user of a service, and which folder holds what."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lekiwi_deploy.agent.supervisors.supervisor import InstanceId
+
+TARGET = "lekiwi.target"
+SLICE = "lekiwi.slice"
+TRAFFIC = "lekiwi-traffic.service"
+PATTERN = "lekiwi-*.service"
+"""Matches every unit of an instance, and a few others (see `instance_of`)."""
+
+_UNIT = re.compile(r"lekiwi-([a-z0-9][a-z0-9._-]*-[0-9a-f]{8})\.service\Z")
+_COMMAND = re.compile(r"lekiwi-([a-z0-9][a-z0-9._-]*-[0-9a-f]{8}):run-[0-9a-f]+\.service\Z")
+_USER = re.compile(r"[a-z0-9][a-z0-9_-]{0,23}\Z")
+
+
+def unit_of(instance: InstanceId) -> str:
+    """The name of its unit."""
+    return f"lekiwi-{instance}.service"
+
+
+def instance_of(unit: str) -> InstanceId | None:
+    """Whose unit that is; None: no instance's."""
+    match = _UNIT.match(unit)
+    return InstanceId(match[1]) if match else None
+
+
+def command_unit(instance: InstanceId, number: int) -> str:
+    """The name of the unit that runs one command as the instance would."""
+    return f"lekiwi-{instance}:run-{number:x}.service"
+
+
+def is_command(unit: str) -> bool:
+    """Whether it is the unit of a command (`command_unit`)."""
+    return _COMMAND.match(unit) is not None
+
+
+def user_of(service: str) -> str:
+    """The user that all instances of the service run as: at most 31 characters, of those that a user's name may have."""
+    if _USER.match(service):
+        return f"lekiwi-{service}"
+    plain = re.sub(r"[^a-z0-9_-]", "-", service)[:15]
+    return f"lekiwi-{plain}-{hashlib.sha256(service.encode()).hexdigest()[:8]}"
+
+
+def object_path(unit: str) -> str:
+    """Where systemd keeps the unit on the bus: all but letters and digits are written as `_` and two hex digits."""
+    name = "".join(
+        c if c.isascii() and (c.isalpha() or (c.isdigit() and at > 0)) else "".join(f"_{b:02x}" for b in c.encode())
+        for at, c in enumerate(unit)
+    )
+    return f"/org/freedesktop/systemd1/unit/{name}"
+
+
+@dataclass(frozen=True)
+class Places:
+    """`root` is `/`, unless a test looks at what is written."""
+
+    root: Path = Path("/")
+
+    @property
+    def units(self) -> Path:
+        """Units that the agent starts; gone after a reboot."""
+        return self.root / "run/systemd/system"
+
+    @property
+    def generated(self) -> Path:
+        """Units that the boot brought here out of `boot_current` (see `fixed_units.py`); those in `units` go before them."""
+        return self.root / "run/systemd/generator"
+
+    @property
+    def environments(self) -> Path:
+        """One file of variables for each instance, for root alone."""
+        return self.root / "run/lekiwi/env"
+
+    @property
+    def records(self) -> Path:
+        """What a new agent cannot read out of a unit: how often an instance exited."""
+        return self.root / "run/lekiwi/instances"
+
+    @property
+    def pipes(self) -> Path:
+        """What commands write comes through here."""
+        return self.root / "run/lekiwi/pipes"
+
+    @property
+    def locks(self) -> Path:
+        """Lock files of exclusive hardware; a service sees those that it needs, nobody else any."""
+        return self.root / "run/lekiwi/locks"
+
+    @property
+    def boot(self) -> Path:
+        """What boots: `sets/<number>/` and `current`, a link to one of them."""
+        return self.root / "etc/lekiwi/boot"
+
+    @property
+    def boot_current(self) -> Path:
+        """The set that the next boot starts."""
+        return self.boot / "current"
+
+    def environment(self, instance: InstanceId) -> Path:
+        """The variables of one instance."""
+        return self.environments / instance
