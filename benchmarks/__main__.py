@@ -9,10 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import agent_figures, fleet_figures
+from benchmarks import agent_figures, fleet_figures, switch_under_load
 from benchmarks.figure import Figure, as_json, table
 
-GROUPS = ("fleet", "agent", "content")
+GROUPS = ("fleet", "agent", "traffic", "content")
 
 
 def main() -> int:
@@ -20,6 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", choices=GROUPS, action="append", help="only this group (repeatable)")
     parser.add_argument("--rollbacks", type=int, default=100, metavar="N")
+    parser.add_argument("--switches", type=int, default=20, metavar="N", help="of a service under load")
     parser.add_argument("--pushes", type=int, default=10, metavar="N")
     parser.add_argument(
         "--clone",
@@ -33,6 +34,8 @@ def main() -> int:
     figures: list[Figure] = []
     if "agent" in groups:
         figures += agent_figures.measure()
+    if "traffic" in groups:
+        figures += switch_under_load.measure(wishes.switches)
     if "content" in groups and wishes.clone is not None:
         from benchmarks import content_figures
 

@@ -24,7 +24,8 @@ _ANSWER_S = 10.0
 @dataclass
 class Tally:
     """What came of it. `answers` by version; `failed`: each with its reason; `latencies` in seconds, of requests on connections that
-    were there; `cut`: (version, monotonic time) of each WebSocket that the service ended."""
+    were there; `cut`: (version, monotonic time) of each WebSocket that the service ended; `leads`:
+    how long each lead took, in seconds."""
 
     answers: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
@@ -33,11 +34,21 @@ class Tally:
     websockets: int = 0
     echoes: int = 0
     cut: list[tuple[str, float]] = field(default_factory=list)
+    leads: list[float] = field(default_factory=list)
 
     @property
     def requests(self) -> int:
         """That were answered."""
         return sum(self.answers.values())
+
+
+async def latencies(address: tuple[str, int], *, connections: int, seconds: float) -> list[float]:
+    """Sorted, in seconds, of requests that are asked one after the other on each of so many connections."""
+    tally, over = Tally(), asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, over.set)
+    await load([address], tally, over, alive=connections, anew=0, sockets=0, life_s=seconds + 1)
+    assert not tally.failed, tally.failed
+    return sorted(tally.latencies)
 
 
 class Line(asyncio.Protocol):
@@ -157,13 +168,21 @@ async def websocket(address: tuple[str, int], tally: Tally, over: asyncio.Event,
 
 
 async def load(
-    addresses: Iterable[tuple[str, int]], tally: Tally, over: asyncio.Event, *, alive: int, anew: int, sockets: int
+    addresses: Iterable[tuple[str, int]],
+    tally: Tally,
+    over: asyncio.Event,
+    *,
+    alive: int,
+    anew: int,
+    sockets: int,
+    life_s: float = 0.5,
 ) -> None:
-    """All of them at each address, until `over`: so many keep-alive connections, clients that connect anew each time, WebSockets."""
+    """All of them at each address, until `over`: so many keep-alive connections (each used for `life_s`), clients that connect anew each
+    time, WebSockets."""
     async with asyncio.TaskGroup() as group:
         for address in addresses:
             for _ in range(alive):
-                group.create_task(keep_alive(address, tally, over, life_s=0.5))
+                group.create_task(keep_alive(address, tally, over, life_s))
             for _ in range(anew):
                 group.create_task(fresh(address, tally, over, every_s=0.01))
             for _ in range(sockets):

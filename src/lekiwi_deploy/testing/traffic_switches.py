@@ -62,7 +62,9 @@ async def switch_under_load(
             for number in range(1, switches + 1):
                 old, private = current, privates[number % 2]
                 current = await start_service(private, f"v{number}")
+                began = time.perf_counter()
                 await traffic.lead({public: private})
+                tally.leads.append(time.perf_counter() - began)
                 left[f"v{number - 1}"] = time.monotonic()
                 await _drained(traffic, privates[(number - 1) % 2], drain_s)
                 await stop_service(old)
