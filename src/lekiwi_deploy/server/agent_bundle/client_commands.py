@@ -5,23 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from lekiwi_deploy.server.agent_bundle.bundle_platforms import wheel_tags
+from lekiwi_deploy.server.agent_bundle.bundle_platforms import OLDEST_PYTHON, wheel_tags
+from lekiwi_deploy.server.builds.uv_commands import platform_name, without_wheels
 from lekiwi_deploy.wire.platforms import Platform
 
 _PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", re.M)
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _NO_WHEEL = re.compile(r"No matching distribution found for ([A-Za-z0-9][\w.-]*)==([^\s;]+)")
+_KNOWN_TO_UV = ("x86_64", "aarch64")
 _NO_VERSION = re.compile(r"there is no version of ([A-Za-z0-9][\w.-]*)==(\S+)")
 
 
-def compile_command(uv: str, inputs: str, constraints: str, output: str, *, python: str | None) -> list[str]:
-    """Pins what `inputs` needs, with the digests of all files of each version. `python`: for a Linux with that minor version;
-    None: for whatever may run an agent."""
-    where = (
-        ("--python-platform", "linux", "--python-version", python)
-        if python
-        else ("--universal", "--python-version", "3.11")
-    )
+def compile_command(uv: str, inputs: str, constraints: str, output: str, *, platform: Platform | None) -> list[str]:
+    """Pins what `inputs` needs, with the digests of all files of each version. `platform` None: for whatever may run an agent."""
+    where = ["--universal", "--python-version", platform.python if platform is not None else f"3.{OLDEST_PYTHON}"]
+    if platform is not None and platform.arch in _KNOWN_TO_UV:
+        where = ["--python-platform", platform_name(platform), "--python-version", platform.python]
     return [
         uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes", *where,
         "--constraint", constraints, "--output-file", output, inputs,
@@ -58,11 +57,12 @@ def lock_text(compiled: str, own: Iterable[tuple[str, str]]) -> str:
 
 def explained(complaint: str, platform: Platform | None) -> str:
     """A client's complaint as one line for a person."""
-    text = " ".join(complaint.split())
+    text = re.sub(r"//[^/\s@]+@", "//", " ".join(complaint.split()))
     missing = _NO_WHEEL.search(text)
-    if missing and platform is not None:
+    names = [f"{missing[1]} {missing[2]}"] if missing else without_wheels(complaint)
+    if names and platform is not None:
         return (
-            f"{missing[1]} {missing[2]} has no wheel for {platform.short} ({platform.libc} {platform.libc_version}) with "
+            f"{names[0]} has no wheel for {platform.short} ({platform.libc} {platform.libc_version}) with "
             f"Python {platform.python}, so there is no agent for such robots"
         )
     unknown = _NO_VERSION.search(text)
@@ -70,6 +70,6 @@ def explained(complaint: str, platform: Platform | None) -> str:
         return f"this server runs {unknown[1]} {unknown[2]}, which the package index does not have: robots cannot be given it"
     if "Failed to fetch" in text or "NewConnectionError" in text:
         causes = text.rpartition("cause: ")[2] if "cause: " in text else "no connection"
-        return f"the agent's dependencies are to be fetched, and the package index cannot be reached: {causes[:200]}"
+        return f"the agent's dependencies are to be fetched, and the package index does not give them: {causes[:200]}"
     sentence = re.sub(r"^(error:|ERROR:|×)\s*", "", text)
     return f"the agent's dependencies cannot be fetched: {sentence[-400:] or 'the package client said nothing'}"

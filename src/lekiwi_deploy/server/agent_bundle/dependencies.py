@@ -78,10 +78,9 @@ class Dependencies:
             inputs, constraints, output = (Path(scratch, name) for name in ("in.txt", "constraints.txt", "out.txt"))
             inputs.write_text("".join(f"{line}\n" for line in self._needed))
             constraints.write_text(self._installed)
-            python = platform.python if platform else None
             await self._ask(
                 client_commands.compile_command(
-                    find_uv_bin(), str(inputs), str(constraints), str(output), python=python
+                    find_uv_bin(), str(inputs), str(constraints), str(output), platform=platform
                 ),
                 platform,
             )

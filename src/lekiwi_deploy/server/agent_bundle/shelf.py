@@ -45,15 +45,27 @@ class _Made:
 
 
 class AgentBundles:
-    """Bundles in `folder`, which may be deleted at any time."""
+    """Bundles in `folder`, which may be deleted at any time. `dependencies`: what the agent needs, given the folder to keep it in."""
 
-    def __init__(self, folder: Path, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        now: Callable[[], datetime],
+        *,
+        dependencies: Callable[[Path], Dependencies] = Dependencies.of_this_server,
+    ) -> None:
         self._folder = folder
         self._now = now
+        self._dependencies = dependencies
         self._busy = asyncio.Lock()
         self._made: _Made | None = None
         self._bundles: dict[str, AgentBundle] = {}
         self._failed: dict[str, tuple[datetime, LekiwiError]] = {}
+
+    @property
+    def known(self) -> AgentRelease | None:
+        """What this server gives to robots, if that was asked for since it started."""
+        return self._made.release if self._made is not None else None
 
     async def release(self) -> AgentRelease:
         """What this server gives to robots. Raises `Failed` when the agent's dependencies cannot be had."""
@@ -91,7 +103,7 @@ class AgentBundles:
             raise
 
     async def _make(self) -> _Made:
-        dependencies = await asyncio.to_thread(Dependencies.of_this_server, self._folder)
+        dependencies = await asyncio.to_thread(self._dependencies, self._folder)
         compiled = await dependencies.compiled()
         wheel = await asyncio.to_thread(own_wheel)
         installer = files("lekiwi_deploy.agent").joinpath("install", "unpack.py").read_bytes()
@@ -119,7 +131,8 @@ def _check_listed(wheels: Sequence[Member], lock: str) -> None:
     strangers = [member.name for member in wheels if _digest(member.data) not in listed]
     if strangers:
         raise Failed(
-            f"the package index changed what it serves: {strangers[0]} is not among the files that were there before"
+            f"{strangers[0].removeprefix('wheels/')} is not among the files that the package index listed: it changed what it serves, or "
+            "it is no index that tells the digests of its files (a plain folder does not)"
         )
 
 

@@ -41,12 +41,25 @@ def test_a_missing_wheel_is_named_with_the_platform() -> None:
 
 
 def test_an_unreachable_index_is_told_without_its_address() -> None:
-    said = "Request failed cause: Failed to fetch: https://anna:secret@index/simple/ cause: dns error cause: no such host"
+    said = (
+        "Request failed cause: Failed to fetch: https://anna:secret@index/simple/ cause: dns error cause: no such host"
+    )
     told = client_commands.explained(said, PI)
-    assert "cannot be reached: no such host" in told
+    assert "does not give them: no such host" in told
     assert "secret" not in told
 
 
 def test_a_version_that_only_this_server_has_is_named() -> None:
     said = "× No solution found: Because there is no version of kiwi==9.9 and you require kiwi"
     assert "runs kiwi 9.9, which the package index does not have" in client_commands.explained(said, None)
+
+
+def test_what_is_needed_is_asked_for_the_robots_platform_as_far_as_the_client_knows_it() -> None:
+    known = client_commands.compile_command("uv", "in", "c", "out", platform=PI)
+    assert known[known.index("--python-platform") + 1] == "aarch64-manylinux_2_34"
+    other = client_commands.compile_command(
+        "uv", "in", "c", "out", platform=bundle_platform("linux-armv7l-glibc2.36-py3.12")
+    )
+    assert "--universal" in other and other[other.index("--python-version") + 1] == "3.12"
+    everything = client_commands.compile_command("uv", "in", "c", "out", platform=None)
+    assert "--universal" in everything and "--generate-hashes" in everything
