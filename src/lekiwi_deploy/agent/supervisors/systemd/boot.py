@@ -1,21 +1,25 @@
-"""What the machine starts at boot without the agent: a whole set of units and their variables at a time.
+"""What the machine starts at boot without the agent: a whole set of units, variables, locks and forwarded ports at a time.
 
-`sets/<number>/` holds `units/` (as the boot brings it to systemd, see `fixed_units.py`), `env/`, and `traffic.nft` if ports are
-forwarded. `current` is a link to the set that counts: moving it is one rename, so that a boot finds all of the old or all of the new.
+`sets/<number>/` holds `wants/` (links to units in /etc/systemd/system, where `lekiwi.target.wants` is a link to `current/wants`), `run/` (what
+`lekiwi-boot.service` copies to /run/lekiwi before they start), and `traffic.nft` if ports are forwarded. `current` is a link to the set
+that counts: moving it is one rename, so that a boot finds all of the old or all of the new. Units have other names when their
+content is another (`places.unit_of`), so those of both sets lie side by side.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from lekiwi_deploy.agent.supervisors.supervisor import InstanceId
-from lekiwi_deploy.agent.supervisors.systemd.places import TARGET, Places, unit_of
+from lekiwi_deploy.agent.supervisors.systemd.places import PATTERN, TARGET, Places
+from lekiwi_deploy.agent.supervisors.systemd.unit import Unit
 
 TRAFFIC_RULES = "traffic.nft"
 _SETS = "sets"
+_MODES = {"run": 0o755}
+"""Of folders in a set, as they become in /run/lekiwi; the others are for root alone."""
 
 
 class BootSets:
@@ -23,79 +27,108 @@ class BootSets:
 
     def __init__(self, places: Places) -> None:
         self._places = places
+        self._wants = places.boot_units / f"{TARGET}.wants"
 
-    def keep(self, texts: Mapping[InstanceId, tuple[str, str]]) -> None:
-        """Instance → text of its unit, text of its variables: exactly these, together with the forwarded ports as they are now in
-        `boot/traffic.nft`. Durable on return. The same as before: nothing is written. Raises `OSError`."""
-        wanted = self._wanted(texts)
+    def keep(self, units: Sequence[Unit], locks: Collection[str]) -> None:
+        """Exactly these units, with lock files of these names, and the forwarded ports as they are now in `boot/traffic.nft`. Durable
+        on return. The same as before: nothing is written. Raises `OSError`."""
+        wanted = self._wanted(units, locks)
         current = self._places.boot_current
-        if current.is_symlink() and _content(current) == wanted:
-            self._sweep()
-            return
-        sets = self._places.boot / _SETS
-        sets.mkdir(parents=True, exist_ok=True)
-        self._places.boot.chmod(0o700)
-        number = max((int(path.name) for path in sets.iterdir() if path.name.isdecimal()), default=0) + 1
-        folder = sets / str(number)
-        _write(folder, wanted)
-        for path in (sets, self._places.boot, self._places.boot.parent):
-            _sync(path)
-        new = self._places.boot / ".current.new"
-        new.unlink(missing_ok=True)
-        new.symlink_to(f"{_SETS}/{number}")
-        new.replace(current)
-        _sync(self._places.boot)
-        self._sweep()
+        if not (current.is_symlink() and _content(current) == wanted and self._has(units)):
+            self._places.boot_units.mkdir(parents=True, exist_ok=True)
+            for unit in units:
+                _write_file(self._places.boot_units / unit.name, unit.text.encode(), 0o644)
+            _sync(self._places.boot_units)
+            sets = self._places.boot / _SETS
+            sets.mkdir(parents=True, exist_ok=True)
+            self._places.boot.chmod(0o700)
+            number = max((int(path.name) for path in sets.iterdir() if path.name.isdecimal()), default=0) + 1
+            _write_set(sets / str(number), wanted)
+            for folder in (sets, self._places.boot, self._places.boot.parent):
+                _sync(folder)
+            _point(current, f"{_SETS}/{number}")
+        if not self._wants.is_symlink():
+            if self._wants.is_dir():
+                shutil.rmtree(self._wants)
+            _point(self._wants, str(current / "wants"))
+        self._sweep({unit.name for unit in units})
 
     def remove(self) -> None:
         """Nothing is started at boot any more. Raises `OSError`."""
+        self._wants.unlink(missing_ok=True)
         self._places.boot_current.unlink(missing_ok=True)
         shutil.rmtree(self._places.boot / _SETS, ignore_errors=True)
+        for path in self._places.boot_units.glob(PATTERN):
+            path.unlink()
 
-    def _wanted(self, texts: Mapping[InstanceId, tuple[str, str]]) -> dict[str, bytes | None]:
-        """Path in the set → content; None: a link to the unit of that name one folder above."""
+    def _has(self, units: Sequence[Unit]) -> bool:
+        try:
+            return all((self._places.boot_units / unit.name).read_text() == unit.text for unit in units)
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def _wanted(self, units: Sequence[Unit], locks: Collection[str]) -> dict[str, bytes | None]:
+        """Path in the set → content; None: a link to the unit of that name."""
         wanted: dict[str, bytes | None] = {}
-        for instance, (text, variables) in texts.items():
-            wanted[f"units/{unit_of(instance)}"] = text.encode()
-            wanted[f"units/{TARGET}.wants/{unit_of(instance)}"] = None
-            wanted[f"env/{instance}"] = variables.encode()
+        for unit in units:
+            wanted[f"wants/{unit.name}"] = None
+            wanted[f"run/env/{unit.name}"] = unit.variables.encode()
+        for name in locks:
+            wanted[f"run/locks/{name}"] = b""
         rules = self._places.boot / TRAFFIC_RULES
         if rules.exists():
             wanted[TRAFFIC_RULES] = rules.read_bytes()
         return wanted
 
-    def _sweep(self) -> None:
-        """Sets that do not count: older ones, and what a power cut left."""
+    def _sweep(self, units: Collection[str]) -> None:
+        """What does not count: older sets and their units, and what a power cut left."""
         kept = self._places.boot_current.readlink().name
         for path in (self._places.boot / _SETS).iterdir():
             if path.name != kept:
                 shutil.rmtree(path, ignore_errors=True)
+        for path in self._places.boot_units.glob(PATTERN):
+            if path.name not in units:
+                path.unlink(missing_ok=True)
 
 
-def _write(folder: Path, wanted: Mapping[str, bytes | None]) -> None:
+def _write_set(folder: Path, wanted: Mapping[str, bytes | None]) -> None:
+    """A new folder, durable but for its own name."""
     if folder.exists():
         shutil.rmtree(folder)
-    folders = {folder, folder / "units", folder / "env"}
+    folders = {folder, folder / "wants", folder / "run"}
+    folders.update((folder / name).parent for name in wanted)
     for made in sorted(folders):
-        made.mkdir(mode=0o700)
+        made.mkdir()
+        made.chmod(_MODES.get(made.name, 0o700))
     for name, content in wanted.items():
         path = folder / name
-        if path.parent not in folders:
-            path.parent.mkdir(mode=0o700)
-            folders.add(path.parent)
         if content is None:
-            path.symlink_to(f"../{path.name}")
-            continue
-        fd = os.open(
-            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if name.startswith("env/") else 0o644
-        )
-        try:
-            os.write(fd, content)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+            path.symlink_to(f"/etc/systemd/system/{path.name}")
+        else:
+            _write_file(path, content, 0o666 if path.parent.name == "locks" else 0o600)
     for made in sorted(folders, reverse=True):
         _sync(made)
+
+
+def _write_file(path: Path, content: bytes, mode: int) -> None:
+    temporary = path.with_name(f".tmp-{path.name}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        os.fchmod(fd, mode)
+        os.write(fd, content)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    temporary.replace(path)
+
+
+def _point(link: Path, target: str) -> None:
+    """Make `link` a symbolic link to `target`, at once and durably."""
+    new = link.with_name(f".{link.name}.new")
+    new.unlink(missing_ok=True)
+    new.symlink_to(target)
+    new.replace(link)
+    _sync(link.parent)
 
 
 def _content(folder: Path) -> dict[str, bytes | None] | None:

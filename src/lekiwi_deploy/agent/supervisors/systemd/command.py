@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 from collections import deque
-from dataclasses import replace
 from pathlib import Path
 
 from lekiwi_deploy.agent.log_lines import LineSplitter
 from lekiwi_deploy.agent.paths import Paths
-from lekiwi_deploy.agent.supervisors.supervisor import InstanceId, Launch
+from lekiwi_deploy.agent.supervisors.supervisor import Launch
 from lekiwi_deploy.agent.supervisors.systemd.facts import Facts, ending, updated
 from lekiwi_deploy.agent.supervisors.systemd.files import UnitFiles
 from lekiwi_deploy.agent.supervisors.systemd.ground import look
 from lekiwi_deploy.agent.supervisors.systemd.manager import Manager, Properties
-from lekiwi_deploy.agent.supervisors.systemd.places import command_unit
-from lekiwi_deploy.agent.supervisors.systemd.unit import command_text, variables
+from lekiwi_deploy.agent.supervisors.systemd.unit import Unit, command_unit
 from lekiwi_deploy.errors import LekiwiError
 
 KEPT_LINES = 50
@@ -41,32 +38,19 @@ class Commands:
     ) -> tuple[str | None, tuple[str, ...]]:
         """What was wrong in one line (None: it exited with 0), and its last output lines."""
         try:
-            name = self._name(launch, command, timeout_s)
-            async with self._turns.setdefault(name, asyncio.Lock()):
-                return await self._run(name, launch, command, timeout_s)
+            unit = command_unit(launch, look(launch, command[0], self._paths, self._files.places), command, timeout_s)
+            async with self._turns.setdefault(unit.name, asyncio.Lock()):
+                return await self._run(unit, launch, command[0], timeout_s)
         except (LekiwiError, OSError) as error:
             return f"{command[0]}: {error}", ()
 
-    def _name(self, launch: Launch, command: tuple[str, ...], timeout_s: float) -> str:
-        """The same for the same unit, so that systemd never has an old one."""
-        ground = look(launch, command[0], self._paths, self._files.places, self._files.places.pipes / "x")
-        text = command_text(launch, ground, command, timeout_s)
-        return command_unit(launch.instance, int(hashlib.sha256(text.encode()).hexdigest()[:12], 16))
-
     async def _run(
-        self, name: str, launch: Launch, command: tuple[str, ...], timeout_s: float
+        self, unit: Unit, launch: Launch, program: str, timeout_s: float
     ) -> tuple[str | None, tuple[str, ...]]:
-        own = InstanceId(
-            name.removeprefix("lekiwi-").removesuffix(".service")
-        )  # its variables may differ from the instance's
-        pipe = self._files.places.pipes / own
-        ground = look(launch, command[0], self._paths, self._files.places, pipe)
-        ground = replace(ground, environment=str(self._files.places.environment(own)))
-        self._files.write_unit(name, command_text(launch, ground, command, timeout_s))
-        self._files.write_environment(own, variables(launch))
+        self._files.write(unit)
         if launch.lock is not None:
             self._files.make_lock(launch.lock)
-        output = _Output(pipe)
+        output = _Output(self._files.places.pipes / unit.name)
         over: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
         facts = Facts()
         begun = False
@@ -77,30 +61,30 @@ class Commands:
             if begun and facts.over and not over.done():
                 over.set_result(facts)
 
-        self._manager.watch(name, changed)
+        self._manager.watch(unit.name, changed)
         try:
-            await self._manager.start(name)
+            await self._manager.start(unit.name)
             begun = True
             async with asyncio.timeout(timeout_s + _LATE_S):
                 end = await over
             output.drain()
             if end.active == "failed":
-                await self._manager.reset_failed(name)
-            return _wrong(end, command[0], timeout_s), output.lines()
+                await self._manager.reset_failed(unit.name)
+            return _wrong(end, program, timeout_s), output.lines()
         except TimeoutError:
-            await self._manager.kill(name, 9)
+            await self._manager.kill(unit.name, 9)
             return (
-                f"{command[0]} did not end within {timeout_s + _LATE_S:g} s, although it was to be killed",
+                f"{program} did not end within {timeout_s + _LATE_S:g} s, although it was to be killed",
                 output.lines(),
             )
         except asyncio.CancelledError:
             with contextlib.suppress(LekiwiError):
-                await asyncio.shield(self._manager.stop(name))
+                await asyncio.shield(self._manager.stop(unit.name))
             raise
         finally:
-            self._manager.unwatch(name)
+            self._manager.unwatch(unit.name)
             output.close()
-            self._files.places.environment(own).unlink(missing_ok=True)
+            self._files.remove(unit.name)
 
 
 class _Output:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
 import msgspec
 
 from lekiwi_deploy.agent.supervisors.supervisor import InstanceId
-from lekiwi_deploy.agent.supervisors.systemd.places import Places, unit_of
+from lekiwi_deploy.agent.supervisors.systemd.places import PATTERN, Places, command_of, instance_of
 from lekiwi_deploy.agent.supervisors.systemd.record import Counted, UnitRecord, read_record
+from lekiwi_deploy.agent.supervisors.systemd.unit import Unit
 from lekiwi_deploy.wire.encoding import encode
 
 
@@ -28,18 +28,11 @@ class UnitFiles:
             folder.chmod(0o700)
         self.places.locks.parent.chmod(0o755)
 
-    def write_unit(self, name: str, text: str) -> bool:
-        """Make the unit `name` this text; whether it was another one, or none. What the boot brought counts as written."""
-        path = self.places.units / name
-        there = _text(path)
-        if there == text or (there is None and _text(self.places.generated / name) == text):
-            return False
-        _replace(path, text.encode(), 0o644)
-        return True
-
-    def write_environment(self, instance: InstanceId, text: str) -> None:
-        """The variables of the instance."""
-        _replace(self.places.environment(instance), text.encode(), 0o600)
+    def write(self, unit: Unit) -> None:
+        """The unit and its variables. What the boot has of that name is the same, so it need not be written again."""
+        _replace(self.places.environment(unit.name), unit.variables.encode(), 0o600)
+        if not any((folder / unit.name).exists() for folder in (self.places.units, self.places.boot_units)):
+            _replace(self.places.units / unit.name, unit.text.encode(), 0o644)
 
     def make_lock(self, path: Path) -> None:
         """A lock file, if it is not there yet. Its folder keeps out everybody who is not shown it."""
@@ -62,28 +55,21 @@ class UnitFiles:
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return Counted()
 
-    def remove(self, instance: InstanceId) -> None:
-        """Nothing of it is left, also of its commands."""
-        found = [
-            self.places.units / unit_of(instance),
-            self.places.environment(instance),
-            self.places.records / instance,
-        ]
-        found += self.places.units.glob(f"lekiwi-{instance}:run-*.service")
-        for path in found:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+    def remove(self, unit: str) -> None:
+        """The unit is not wanted any more; what the boot has of it stays."""
+        for path in (self.places.units / unit, self.places.environment(unit), self.places.pipes / unit):
+            path.unlink(missing_ok=True)
 
-    def remove_command(self, name: str) -> None:
-        """The unit of a command, and its variables and pipe."""
-        own = name.removeprefix("lekiwi-").removesuffix(".service")
-        for path in (self.places.units / name, self.places.environments / own, self.places.pipes / own):
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+    def remove_all(self, instance: InstanceId) -> None:
+        """Nothing of the instance is left, also of its commands."""
+        for unit in self.units():
+            if instance in (instance_of(unit), command_of(unit)):
+                self.remove(unit)
+        (self.places.records / instance).unlink(missing_ok=True)
 
-    def instances(self) -> set[str]:
-        """The names of all our unit files that were written since the boot."""
-        return {path.name for path in self.places.units.glob("lekiwi-*.service") if path.is_file()}
+    def units(self) -> set[str]:
+        """The names of all our units that were written since the boot."""
+        return {path.name for path in self.places.units.glob(PATTERN) if path.is_file()}
 
 
 def _text(path: Path) -> str | None:

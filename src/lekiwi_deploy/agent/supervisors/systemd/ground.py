@@ -21,16 +21,16 @@ _MOST_NODES = 64
 _KIND = re.compile(r"\s*(\d+) (\S+)")
 
 
-def look(launch: Launch, name: str, paths: Paths, places: Places, pipe: Path | None = None) -> Ground:
+def look(launch: Launch, name: str, paths: Paths, places: Places) -> Ground:
     """For `launch`, when the program `name` is what it is to run. Raises `BadInput` for a program or a group that is not there."""
     return Ground(
         program=_program(name, launch),
         grants=_grants(launch),
-        environment=str(places.environment(launch.instance)),
+        environments=str(places.environments),
+        pipes=str(places.pipes),
         bin=str(paths.bin),
         agent=str(paths.agent),
         locks=str(places.locks),
-        pipe=str(pipe) if pipe is not None else None,
     )
 
 

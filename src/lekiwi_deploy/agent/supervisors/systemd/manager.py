@@ -18,8 +18,6 @@ _UNIT = f"{_NAME}.Unit"
 _SERVICE = f"{_NAME}.Service"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 _NO_SUCH_UNIT = f"{_NAME}.NoSuchUnit"
-_GATHER_S = 0.02
-"""Reloads that are asked for within so long are one."""
 
 Properties = dict[str, tuple[str, Any]]
 
@@ -47,7 +45,6 @@ class Manager:
         self._back = back
         self._watched: dict[str, Callable[[Properties], None]] = {}
         self._halves: dict[str, Properties] = {}
-        self._reload: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._bus = SystemBus(signalled=self._signalled, connected=self._connected, trouble=trouble, address=address)
 
@@ -118,30 +115,6 @@ class Manager:
     async def fragment(self, unit: str) -> str:
         """The file that it was loaded from; empty: from none."""
         return str((await self._get(object_path(unit), _UNIT, "FragmentPath"))[1])
-
-    async def is_stale(self, unit: str, path: str) -> bool:
-        """Whether systemd has the unit loaded out of something else than `path` as that is now."""
-        try:
-            await self._call("GetUnit", "s", unit)
-            fragment = await self.fragment(unit)
-            if fragment in ("", path):
-                return bool(fragment) and bool((await self._get(object_path(unit), _UNIT, "NeedDaemonReload"))[1])
-            return True
-        except Declined as error:
-            if error.name == _NO_SUCH_UNIT:
-                return False
-            raise
-
-    async def reload(self) -> None:
-        """Have systemd read all unit files again. Costs the whole machine some ten milliseconds, more where there are many units."""
-        if self._reload is None:
-            self._reload = asyncio.create_task(self._reload_soon())
-        await asyncio.shield(self._reload)
-
-    async def _reload_soon(self) -> None:
-        await asyncio.sleep(_GATHER_S)
-        self._reload = None
-        await self._call("Reload")
 
     async def _call(self, member: str, signature: str = "", *body: Any) -> tuple[Any, ...]:
         return await self._bus.call(_NAME, _PATH, _MANAGER, member, signature, body)

@@ -11,18 +11,25 @@ from lekiwi_deploy.agent.supervisors.supervisor import InstanceId
 
 TARGET = "lekiwi.target"
 SLICE = "lekiwi.slice"
+BOOT = "lekiwi-boot.service"
 TRAFFIC = "lekiwi-traffic.service"
-PATTERN = "lekiwi-*.service"
-"""Matches every unit of an instance, and a few others (see `instance_of`)."""
+PATTERN = "lekiwi-*:*.service"
+"""Matches the units of all instances, and of commands."""
 
-_UNIT = re.compile(r"lekiwi-([a-z0-9][a-z0-9._-]*-[0-9a-f]{8})\.service\Z")
-_COMMAND = re.compile(r"lekiwi-([a-z0-9][a-z0-9._-]*-[0-9a-f]{8}):run-[0-9a-f]+\.service\Z")
+_UNIT = re.compile(r"lekiwi-([a-z0-9][a-z0-9._-]*-[0-9a-f]{8}):[0-9a-f]{8}\.service\Z")
+_COMMAND = re.compile(r"lekiwi-([a-z0-9][a-z0-9._-]*-[0-9a-f]{8}):run-[0-9a-f]{8}\.service\Z")
 _USER = re.compile(r"[a-z0-9][a-z0-9_-]{0,23}\Z")
 
 
-def unit_of(instance: InstanceId) -> str:
-    """The name of its unit."""
-    return f"lekiwi-{instance}.service"
+def unit_of(instance: InstanceId, *content: str) -> str:
+    """The name of its unit: another one for other content (its text, its variables), so that systemd never has an old version of it
+    loaded and never needs to read its files again."""
+    return f"lekiwi-{instance}:{_digest(content)}.service"
+
+
+def command_unit(instance: InstanceId, *content: str) -> str:
+    """The name of the unit that runs one command as the instance would."""
+    return f"lekiwi-{instance}:run-{_digest(content)}.service"
 
 
 def instance_of(unit: str) -> InstanceId | None:
@@ -31,14 +38,14 @@ def instance_of(unit: str) -> InstanceId | None:
     return InstanceId(match[1]) if match else None
 
 
-def command_unit(instance: InstanceId, number: int) -> str:
-    """The name of the unit that runs one command as the instance would."""
-    return f"lekiwi-{instance}:run-{number:x}.service"
+def command_of(unit: str) -> InstanceId | None:
+    """The instance like which the unit runs a command; None: it is no such unit."""
+    match = _COMMAND.match(unit)
+    return InstanceId(match[1]) if match else None
 
 
-def is_command(unit: str) -> bool:
-    """Whether it is the unit of a command (`command_unit`)."""
-    return _COMMAND.match(unit) is not None
+def _digest(content: tuple[str, ...]) -> str:
+    return hashlib.sha256("\0".join(content).encode()).hexdigest()[:8]
 
 
 def user_of(service: str) -> str:
@@ -70,13 +77,13 @@ class Places:
         return self.root / "run/systemd/system"
 
     @property
-    def generated(self) -> Path:
-        """Units that the boot brought here out of `boot_current` (see `fixed_units.py`); those in `units` go before them."""
-        return self.root / "run/systemd/generator"
+    def boot_units(self) -> Path:
+        """Units that the boot starts; others may be in there, too."""
+        return self.root / "etc/systemd/system"
 
     @property
     def environments(self) -> Path:
-        """One file of variables for each instance, for root alone."""
+        """One file of variables for each unit, for root alone."""
         return self.root / "run/lekiwi/env"
 
     @property
@@ -104,6 +111,6 @@ class Places:
         """The set that the next boot starts."""
         return self.boot / "current"
 
-    def environment(self, instance: InstanceId) -> Path:
-        """The variables of one instance."""
-        return self.environments / instance
+    def environment(self, unit: str) -> Path:
+        """The variables of one unit."""
+        return self.environments / unit

@@ -13,12 +13,13 @@ from lekiwi_deploy.agent.supervisors.systemd.record import Counted, UnitRecord
 
 @dataclass
 class Instance:
-    """`asked`: an order to start it was sent and not yet taken on, so what systemd says may be of the time before. `process`: the
-    newest main process that was seen, by when it began (CLOCK_MONOTONIC microseconds), and what systemd had counted then."""
+    """`unit`: the one that it runs in, empty: none yet; `asked`: an order to start it was sent and not yet taken on, so what systemd says
+    may be of the time before; `process`: the newest main process that was seen, by when it began (CLOCK_MONOTONIC microseconds), and
+    `restarts` what systemd had counted then; `stopped_by_signal`: how it was paused."""
 
-    unit: str
     record: UnitRecord
     seen: ProcessSeen
+    unit: str = ""
     facts: Facts = field(default_factory=Facts)
     asked: bool = False
     stopping: bool = False

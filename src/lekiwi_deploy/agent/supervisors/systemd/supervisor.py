@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.failpoints import fp
@@ -20,14 +19,15 @@ from lekiwi_deploy.agent.supervisors.supervisor import InstanceId, Launch, Proce
 from lekiwi_deploy.agent.supervisors.systemd.boot import BootSets
 from lekiwi_deploy.agent.supervisors.systemd.bus import ADDRESS, Declined
 from lekiwi_deploy.agent.supervisors.systemd.command import Commands
-from lekiwi_deploy.agent.supervisors.systemd.facts import ending, updated
+from lekiwi_deploy.agent.supervisors.systemd.facts import Facts, ending, updated
 from lekiwi_deploy.agent.supervisors.systemd.files import UnitFiles
+from lekiwi_deploy.agent.supervisors.systemd.finding import clear_away, end_commands, find
 from lekiwi_deploy.agent.supervisors.systemd.ground import look
 from lekiwi_deploy.agent.supervisors.systemd.manager import Manager, Properties
-from lekiwi_deploy.agent.supervisors.systemd.places import PATTERN, Places, instance_of, is_command, unit_of
-from lekiwi_deploy.agent.supervisors.systemd.record import UnitRecord, record_of
+from lekiwi_deploy.agent.supervisors.systemd.places import Places
+from lekiwi_deploy.agent.supervisors.systemd.record import record_of
 from lekiwi_deploy.agent.supervisors.systemd.state import Instance, came_up
-from lekiwi_deploy.agent.supervisors.systemd.unit import RESTART_S, unit, variables
+from lekiwi_deploy.agent.supervisors.systemd.unit import RESTART_S, Unit, service_unit
 from lekiwi_deploy.errors import LekiwiError
 from lekiwi_deploy.robot.backoff import restart_delay
 
@@ -73,7 +73,9 @@ class SystemdSupervisor:
         """Find what an earlier agent, or the boot, started; end what nobody could say anything of. Raises `Unavailable` without a bus."""
         self._files.make()
         await self._manager.open()
-        await self._look_again(everything=True)
+        await end_commands(self._manager)
+        await self._find()
+        clear_away(self._files, {known.unit for known in self._instances.values()})
         self._adopted = True
         self._spawn(self._look_now_and_then())
 
@@ -129,12 +131,11 @@ class SystemdSupervisor:
         return await self._commands.run(launch, command, timeout_s)
 
     async def keep_for_boot(self, launches: tuple[Launch, ...]) -> None:
-        """Exactly these are started at boot; durable on return. Raises `BadInput`, `OSError`."""
-        texts = {}
-        for launch in launches:
-            ground = look(launch, launch.run[0], self._paths, self._files.places)
-            texts[launch.instance] = (unit(launch, ground), variables(launch))
-        await asyncio.to_thread(self._boot.keep, texts)
+        """Exactly these are started at boot, with the forwarded ports that `Traffic.keep_for_boot` wrote before; durable on return.
+        Raises `BadInput`, `OSError`."""
+        units = [self._unit(launch) for launch in launches]
+        locks = [launch.lock.name for launch in launches if launch.lock is not None]
+        await asyncio.to_thread(self._boot.keep, units, locks)
 
     async def stop_all(self) -> None:
         """Stop every instance, all at once."""
@@ -164,7 +165,7 @@ class SystemdSupervisor:
             exits=exits,
             port=launch.port,
         )
-        known = Instance(unit_of(launch.instance), record_of(launch), seen, streak=streak)
+        known = Instance(record_of(launch), seen, streak=streak)
         self._instances[launch.instance] = known
         self._spawn(self._launch(known, launch, again=False))
 
@@ -173,9 +174,11 @@ class SystemdSupervisor:
             if known.stopping or self._instances.get(launch.instance) is not known:
                 return
             try:
-                if self._write(known, launch) and await self._manager.is_stale(known.unit, str(self._fragment(known))):
-                    await self._manager.reload()
-                self._watch(known)
+                unit = self._unit(launch)
+                self._files.write(unit)
+                if launch.lock is not None:
+                    self._files.make_lock(launch.lock)
+                await self._into(known, unit.name)
                 known.asked = True
                 await (self._manager.restart if again else self._manager.start)(known.unit)
                 fp("service.after_spawn")
@@ -187,16 +190,21 @@ class SystemdSupervisor:
             known.asked = False
         self._count(known)
 
-    def _write(self, known: Instance, launch: Launch) -> bool:
-        ground = look(launch, launch.run[0], self._paths, self._files.places)
-        text = unit(launch, ground)
-        self._files.write_environment(launch.instance, variables(launch))
-        if launch.lock is not None:
-            self._files.make_lock(launch.lock)
-        return self._files.write_unit(known.unit, text)
+    def _unit(self, launch: Launch) -> Unit:
+        return service_unit(launch, look(launch, launch.run[0], self._paths, self._files.places))
 
-    def _fragment(self, known: Instance) -> Path:
-        return self._files.places.units / known.unit
+    async def _into(self, known: Instance, unit: str) -> None:
+        """From now on that is its unit."""
+        old = known.unit
+        if old == unit:
+            return
+        if old:  # it has ended in there, and may be waiting for systemd's delay
+            self._manager.unwatch(old)
+            await self._manager.stop(old)
+            await self._manager.reset_failed(old)
+            self._files.remove(old)
+        known.unit, known.facts = unit, Facts()
+        self._watch(known)
 
     def _watch(self, known: Instance) -> None:
         self._manager.watch(known.unit, lambda properties: self._news(known, properties))
@@ -280,6 +288,8 @@ class SystemdSupervisor:
     # stopping
 
     async def _stop(self, known: Instance, grace_s: float) -> None:
+        if not known.unit:
+            return
         if known.seen.paused:
             await self._let_go_on(known)
         if grace_s > known.record.grace_s:  # systemd would not wait as long
@@ -318,8 +328,9 @@ class SystemdSupervisor:
 
     def _forget(self, known: Instance) -> None:
         known.cancel_retry()
-        self._manager.unwatch(known.unit)
-        self._files.remove(known.seen.instance)
+        if known.unit:
+            self._manager.unwatch(known.unit)
+        self._files.remove_all(known.seen.instance)
         del self._instances[known.seen.instance]
         self._changed(known.seen.instance)
 
@@ -357,53 +368,24 @@ class SystemdSupervisor:
 
     # looking at everything
 
-    async def _look_again(self, *, everything: bool = False) -> None:
-        if not everything and not self._adopted:
+    async def _look_again(self) -> None:
+        if not self._adopted:
             return
-        listed = await self._manager.list(PATTERN)
-        for item in listed:
-            instance = instance_of(item.name)
-            if instance is not None and instance not in self._instances:
-                await self._found(instance, item.name, item.active)
-            elif is_command(item.name) and everything:
-                await self._manager.stop(item.name)
         for known in list(self._instances.values()):
-            if not known.asked and not known.turn.locked():
+            if known.unit and not known.asked and not known.turn.locked():
                 known.facts = await self._manager.facts(known.unit)
                 if self._instances.get(known.seen.instance) is known:
                     self._judge(known)
-        if everything:
-            self._clear_away({item.name for item in listed})
+        await self._find()
 
-    async def _found(self, instance: InstanceId, name: str, active: str) -> None:
-        """A unit that looks like ours, of which we know nothing yet."""
-        if active in ("inactive", "failed"):
-            await self._manager.reset_failed(name)
-            return
-        fragment = await self._manager.fragment(name)
-        record = self._files.read(Path(fragment)) if fragment else None
-        if record is None or record.instance != instance:
-            await self._manager.stop(name)
-            return
-        facts = await self._manager.facts(name)
-        counted = self._files.counted(instance)
-        known = Instance(name, record, _seen(record), facts=facts, stopped_by_signal=counted.paused)
-        known.seen = replace(known.seen, exits=counted.exits)
-        known.process, known.restarts = counted.started, counted.restarts
-        if not counted.started:  # the boot started it
-            known.process, known.seen = 0, replace(known.seen, exits=facts.restarts)
-        self._instances[instance] = known
-        self._watch(known)
-        self._judge(known)
-
-    def _clear_away(self, loaded: set[str]) -> None:
-        """Files of units that never came to run, or ended while there was no agent."""
-        for name in self._files.instances():
-            instance = instance_of(name)
-            if instance is not None and instance not in self._instances:
-                self._files.remove(instance)
-            elif instance is None and is_command(name):
-                self._files.remove_command(name)
+    async def _find(self) -> None:
+        ours = {id: known.unit for id, known in self._instances.items()}
+        for known in await find(self._manager, self._files, ours):
+            if known.seen.instance in self._instances:
+                continue
+            self._instances[known.seen.instance] = known
+            self._watch(known)
+            self._judge(known)
 
     async def _look_now_and_then(self) -> None:
         while True:
@@ -434,17 +416,3 @@ class SystemdSupervisor:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _seen(record: UnitRecord) -> ProcessSeen:
-    return ProcessSeen(
-        instance=record.instance,
-        service=record.service,
-        state=ProcessState.RUNNING,
-        deployment=record.deployment,
-        fingerprint=record.fingerprint,
-        pid=None,
-        started=machine.boottime(),
-        since=machine.utc_now(),
-        port=record.port,
-    )

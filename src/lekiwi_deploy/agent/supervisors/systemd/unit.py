@@ -1,4 +1,4 @@
-"""The text of an instance's unit, of a command's unit and of their variables. Pure: what the machine has is an argument.
+"""The unit of an instance, the unit of a command, and their variables. Pure: what the machine has is an argument.
 
 systemd itself starts a unit again that ended (so a service comes back while there is no agent); the agent does it sooner, and counts.
 """
@@ -6,40 +6,50 @@ systemd itself starts a unit again that ended (so a service comes back while the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lekiwi_deploy.agent.supervisors.supervisor import Launch
-from lekiwi_deploy.agent.supervisors.systemd import record
 from lekiwi_deploy.agent.supervisors.systemd.grants import Grants
-from lekiwi_deploy.agent.supervisors.systemd.places import SLICE, TARGET, TRAFFIC, user_of
+from lekiwi_deploy.agent.supervisors.systemd.places import BOOT, SLICE, TARGET, TRAFFIC, unit_of, user_of
+from lekiwi_deploy.agent.supervisors.systemd.places import command_unit as command_name
 from lekiwi_deploy.agent.supervisors.systemd.quoting import command, environment_file, line, word
+from lekiwi_deploy.agent.supervisors.systemd.record import record_of, section
 from lekiwi_deploy.agent.supervisors.systemd.sandbox import Setting, sandbox
 from lekiwi_deploy.errors import BadInput
 
 RESTART_S = 5.0
 """After so long systemd starts a unit again by itself, for ever: longer than an agent that is there takes to notice."""
+_COMMAND_GRACE_S = 5.0
 _STATE_ROOT = "/var/lib/"
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What a unit needs to know of its machine. `program`: the absolute path that `run[0]` means; `environment`: path of the file of its
-    variables; `bin`, `agent`, `locks`: see `sandbox`; `pipe`: where a command's output goes, None: to the journal."""
+    """What a unit needs to know of its machine. `program`: the absolute path that `run[0]` means; `environments`, `pipes`: folders with a
+    file for each unit; `bin`, `agent`, `locks`: see `sandbox`."""
 
     program: str
     grants: Grants
-    environment: str
+    environments: str
+    pipes: str
     bin: str
     agent: str
     locks: str
-    pipe: str | None = None
 
 
-def unit(launch: Launch, ground: Ground) -> str:
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit to be written: `text` for `name`, and `variables` for the file of that name."""
+
+    name: str
+    text: str
+    variables: str = field(repr=False)
+
+
+def service_unit(launch: Launch, ground: Ground) -> Unit:
     """The unit that runs the instance. Raises `BadInput` for what could not be written down faithfully."""
-    ready = "notify" if launch.notify else "exec"
     service: list[Setting] = [
-        ("Type", ready),
+        ("Type", "notify" if launch.notify else "exec"),
         ("ExecStart", command((ground.program, *launch.run[1:]), f"the command of {launch.service}")),
         *_surroundings(launch, ground),
         ("NotifyAccess", "all"),
@@ -52,33 +62,33 @@ def unit(launch: Launch, ground: Ground) -> str:
     ]
     if launch.watchdog_s is not None:
         service.append(("WatchdogSec", _span(launch.watchdog_s)))
-    before: list[Setting] = [("StartLimitIntervalSec", "0"), ("PartOf", TARGET), ("After", TRAFFIC)]
-    return (
-        _text(f"LeKiwi: {launch.service}", before, [*service, *_walls(launch, ground)])
-        + "\n"
-        + record.section(record.record_of(launch))
-    )
+    before: list[Setting] = [("StartLimitIntervalSec", "0"), ("PartOf", TARGET), ("After", f"{BOOT} {TRAFFIC}")]
+    walls = sandbox(launch, ground.grants, bin=ground.bin, locks=ground.locks, agent=ground.agent)
+    text = _text(f"LeKiwi: {launch.service}", before, [*service, *walls]) + "\n" + section(record_of(launch))
+    variables = _variables(launch)
+    return Unit(unit_of(launch.instance, text, variables), text, variables)
 
 
-def command_text(launch: Launch, ground: Ground, run: Sequence[str], timeout_s: float) -> str:
+def command_unit(launch: Launch, ground: Ground, run: Sequence[str], timeout_s: float) -> Unit:
     """The unit that runs one command to its end as the instance would be run. Raises `BadInput`."""
-    if ground.pipe is None:
-        raise BadInput("a command's output needs somewhere to go")
     service: list[Setting] = [
         ("Type", "oneshot"),
         ("ExecStart", command((ground.program, *run[1:]), f"a command of {launch.service}")),
         *_surroundings(launch, ground),
-        ("StandardOutput", f"file:{line(ground.pipe, 'a pipe')}"),
+        ("StandardOutput", f"file:{line(ground.pipes, 'a folder')}/%n"),
         ("StandardError", "inherit"),
         ("TimeoutStartSec", _span(timeout_s)),
-        ("TimeoutStopSec", _span(min(launch.grace_s, 5.0))),
+        ("TimeoutStopSec", _span(min(launch.grace_s, _COMMAND_GRACE_S))),
         ("KillMode", "control-group"),
     ]
-    return _text(f"LeKiwi: a command of {launch.service}", [], [*service, *_walls(launch, ground)])
+    walls = sandbox(launch, ground.grants, bin=ground.bin, locks=ground.locks, agent=ground.agent)
+    text = _text(f"LeKiwi: a command of {launch.service}", [], [*service, *walls])
+    variables = _variables(launch)
+    return Unit(command_name(launch.instance, text, variables), text, variables)
 
 
-def variables(launch: Launch) -> str:
-    """The text of the file of its variables. Raises `BadInput`."""
+def _variables(launch: Launch) -> str:
+    """Of its file. A home folder is what programs keep caches in, and the state folder the only one that it can write to."""
     return environment_file({**launch.environment, "HOME": str(launch.state)})
 
 
@@ -89,7 +99,7 @@ def _surroundings(launch: Launch, ground: Ground) -> list[Setting]:
     return [
         ("Slice", SLICE),
         ("WorkingDirectory", line(str(launch.folder), "the folder")),
-        ("EnvironmentFile", line(ground.environment, "the file of variables")),
+        ("EnvironmentFile", f"{line(ground.environments, 'a folder')}/%n"),
         ("User", user_of(launch.service)),
         ("StateDirectory", word(state.removeprefix(_STATE_ROOT), "the state folder")),
         ("StateDirectoryMode", "0700"),
@@ -97,10 +107,6 @@ def _surroundings(launch: Launch, ground: Ground) -> list[Setting]:
         ("LogExtraFields", word(f"LEKIWI_SERVICE={launch.service}", "the service's name")),
         ("LogExtraFields", word(f"LEKIWI_DEPLOYMENT={launch.deployment}", "the deployment")),
     ]
-
-
-def _walls(launch: Launch, ground: Ground) -> tuple[Setting, ...]:
-    return sandbox(launch, ground.grants, bin=ground.bin, locks=ground.locks, agent=ground.agent)
 
 
 def _text(description: str, unit: Sequence[Setting], service: Sequence[Setting]) -> str:
