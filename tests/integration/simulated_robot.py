@@ -23,6 +23,7 @@ from lekiwi_deploy.wire.encoding import encode
 from lekiwi_deploy.wire.ids import DeploymentId, RobotId
 from lekiwi_deploy.wire.link import (
     Ack,
+    AgentState,
     Challenge,
     DeploymentRef,
     Desired,
@@ -71,6 +72,7 @@ class SimulatedRobot:
     outcome: Outcome | None = None
     pin: Pin | None = None
     quarantined: tuple[DeploymentId, ...] = ()
+    agent: AgentState | None = None
     number: int = 0
     acked: dict[Stream, int] = field(default_factory=dict)
     tickets: dict[str, str] = field(default_factory=dict)
@@ -145,6 +147,7 @@ class SimulatedRobot:
             outcome=outcome,
             pin=self.pin,
             quarantined=self.quarantined,
+            agent=self.agent,
         )
 
     async def take(self, desired: Desired) -> None:

@@ -11,6 +11,7 @@ from lekiwi_deploy.errors import Failed
 from lekiwi_deploy.wire.api import (
     AgentBundle,
     AgentRelease,
+    AgentUpgrade,
     Audit,
     Deployment,
     DeploymentDetail,
@@ -20,6 +21,7 @@ from lekiwi_deploy.wire.api import (
     Identity,
     Joined,
     JoinRequest,
+    NewAgentUpgrade,
     NewDeployment,
     NewProject,
     NewRobot,
@@ -162,6 +164,14 @@ class Api:
     def new_join_token(self, robot: str) -> RobotJoin:
         """Another join line for a robot that was added already."""
         return self.transport.call("POST", path("api", "robots", robot, "join-token"), RobotJoin)
+
+    def upgrade_agents(self, upgrade: NewAgentUpgrade) -> AgentUpgrade:
+        """Has robots go over to the server's release of the agent, one first."""
+        return self.transport.call("POST", "/api/agent-upgrades", AgentUpgrade, body=upgrade)
+
+    def agent_upgrade(self, number: int) -> AgentUpgrade:
+        """How that fares."""
+        return self.transport.call("GET", path("api", "agent-upgrades", str(number)), AgentUpgrade)
 
     def resume_robot(self, robot: str) -> Robot:
         return self.transport.call("POST", path("api", "robots", robot, "resume"), Robot)

@@ -53,7 +53,7 @@ class Stage(StrEnum):
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """All that is remembered of one link; encodes to well under 2 kB. `report`: newest number taken; `events`, `logs`: newest sequence
-    numbers taken in; `told`: epoch and generation last sent."""
+    numbers taken in; `told`: epoch and generation last sent; `agent`: the number of what was wanted of its agent then, 0: nothing."""
 
     id: str
     server: str
@@ -65,6 +65,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
     logs: int = 0
     told: tuple[int, int] = (0, -1)
+    agent: int = 0
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,10 +190,10 @@ def _live(session: Session, message: Message) -> Step:
         case Stored(stream, seq):
             return session, (do.Send(Ack(stream, seq)),)
         case Wanted(desired, again):
-            told = (desired.epoch, desired.generation)
-            if told <= session.told and not again:
+            told, agent = (desired.epoch, desired.generation), _agent(desired)
+            if not again and (told < session.told or (told, agent) == (session.told, session.agent)):
                 return session, ()
-            return msgspec.structs.replace(session, told=max(told, session.told)), (do.Send(desired),)
+            return msgspec.structs.replace(session, told=max(told, session.told), agent=agent), (do.Send(desired),)
         case _:
             return _refuse(session, "bad_input", "that message does not belong here", retry=False)
 
@@ -258,6 +259,7 @@ def _claim(session: Session, hello: Hello, facts: Facts | None) -> Step:
         events=facts.events,
         logs=facts.logs,
         told=(desired.epoch, desired.generation),
+        agent=_agent(desired),
     )
     take = do.TakeOver(
         session.robot, session.boot, facts.boot if another else None, desired.generation if ahead else None
@@ -271,6 +273,10 @@ def _ahead(desired: Desired, report: Report) -> tuple[Desired, bool]:
     if report.epoch != desired.epoch or report.generation <= desired.generation:
         return desired, False
     return msgspec.structs.replace(desired, generation=report.generation + 1), True
+
+
+def _agent(desired: Desired) -> int:
+    return desired.agent.attempt if desired.agent is not None else 0
 
 
 def reconnect_max_s(robots: int) -> float:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from lekiwi_deploy.fleet.policy import trial_policy
 from lekiwi_deploy.server import tickets
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.store.projects import Policy
 from lekiwi_deploy.server.store.sessions import DesiredRow
-from lekiwi_deploy.wire.link import DeploymentRef, Desired
+from lekiwi_deploy.wire.agent_proof import proof, update_key
+from lekiwi_deploy.wire.link import AgentWanted, DeploymentRef, Desired
 
 
 def desired_of(context: Context, row: DesiredRow) -> Desired:
@@ -37,4 +40,12 @@ def desired_of(context: Context, row: DesiredRow) -> Desired:
         by_hand=row.by_hand,
         force=row.force,
         resume=row.resume,
+        agent=_agent(context, row),
     )
+
+
+def _agent(context: Context, row: DesiredRow) -> AgentWanted | None:
+    if row.agent_wanted is None or row.public_key is None:
+        return None
+    key = update_key(context.ticket_key, row.robot, row.public_key)
+    return msgspec.structs.replace(row.agent_wanted, proof=proof(key, row.robot, row.agent_wanted))

@@ -19,7 +19,7 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
-from lekiwi_deploy.server import conductor, packer, sweeper
+from lekiwi_deploy.server import agent_upgrades, conductor, packer, sweeper
 from lekiwi_deploy.server.agent_bundle.shelf import AgentBundles
 from lekiwi_deploy.server.auth import Authenticator, new_token, token_digest
 from lekiwi_deploy.server.builds import builder
@@ -48,6 +48,7 @@ LOOPS: dict[str, Callable[[Context], Awaitable[None]]] = {
     "conductor": conductor.run,
     "sweeper": sweeper.run,
     "packer": packer.run,
+    "agent upgrades": agent_upgrades.run,
 }
 GOODBYE_S = 0.3
 """How long links have to say goodbye before their connections are closed."""

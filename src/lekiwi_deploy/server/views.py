@@ -143,6 +143,7 @@ def robot_view(row: RobotRow) -> Robot:
         pin=pin,
         waiting=_waiting(row, pin),
         retained=len(report.retained) if report is not None else 0,
+        agent_state=report.agent if report is not None else None,
     )
 
 

@@ -21,7 +21,7 @@ from lekiwi_deploy.wire.ids import (
     RolloutId,
     UploadId,
 )
-from lekiwi_deploy.wire.link import Outcome, Phase, Pin, Running, ServiceReport
+from lekiwi_deploy.wire.link import AgentState, Outcome, Phase, Pin, Running, ServiceReport
 from lekiwi_deploy.wire.manifest import FileEntry
 from lekiwi_deploy.wire.platforms import Platform
 from lekiwi_deploy.wire.reasons import Reason
@@ -404,13 +404,16 @@ class Robot(msgspec.Struct, frozen=True, kw_only=True):
     pin: Pin | None = None
     waiting: tuple[Reason, ...] = ()
     retained: int = 0
+    agent_state: AgentState | None = None
     schema: str = "lekiwi.robot/1"
 
 
 class Robots(msgspec.Struct, frozen=True, kw_only=True):
-    """By name."""
+    """By name. `agent`: the release of the agent that this server gives to robots, if it has one ready; `agent_version`: its version."""
 
     robots: tuple[Robot, ...]
+    agent: str | None = None
+    agent_version: str | None = None
     schema: str = "lekiwi.robots/1"
 
 
@@ -453,6 +456,60 @@ class AgentBundle(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     size: int
     schema: str = "lekiwi.agent-bundle/1"
+
+
+class UpgradeStatus(StrEnum):
+    """How going over to a release of the agent fares."""
+
+    ROLLING = "rolling"
+    DONE = "done"  # every robot has it, or was skipped
+    HALTED = "halted"  # it failed on one: nobody else is asked
+    REPLACED = "replaced"  # a later one, or another release of the server, took its place
+
+
+class UpgradeRobotStatus(StrEnum):
+    """A robot in that."""
+
+    PENDING = "pending"
+    ASKED = "asked"  # it was told
+    DONE = "done"  # it runs the release and keeps it
+    FAILED = "failed"  # it went back to the one before, or was lost
+    SKIPPED = "skipped"  # it cannot
+
+
+class NewAgentUpgrade(msgspec.Struct, frozen=True, kw_only=True):
+    """Which robots are to go over: `robots` by name, else all of `project`, of its `environment` if one is given. `release`: a release or
+    version, None: the server's; `again`: also where it failed before."""
+
+    robots: tuple[RobotId, ...] = ()
+    project: ProjectName | None = None
+    environment: EnvironmentName | None = None
+    release: str | None = None
+    again: bool = False
+
+
+class UpgradingRobot(msgspec.Struct, frozen=True, kw_only=True):
+    """One robot of it. `before`: the release it had, or its agent's version; `why`: why it failed, was skipped, or what it waits for."""
+
+    robot: RobotId
+    status: UpgradeRobotStatus
+    online: bool
+    before: str | None = None
+    why: str = ""
+
+
+class AgentUpgrade(msgspec.Struct, frozen=True, kw_only=True):
+    """Robots going over to a release of the agent: one first, then more and more, none after the first failure."""
+
+    id: int
+    release: str
+    status: UpgradeStatus
+    by: str
+    created_at: datetime
+    robots: tuple[UpgradingRobot, ...]
+    again: bool = False
+    why: str = ""
+    schema: str = "lekiwi.agent-upgrade/1"
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,14 +7,16 @@ import sys
 import click
 import msgspec
 
+from lekiwi_deploy.cli.agents import agent_shown, agent_story
 from lekiwi_deploy.cli.flags import Verb, VerbGroup
 from lekiwi_deploy.cli.robot_state import has_labels, state
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import ago, ahead, plural
 from lekiwi_deploy.cli.table import Cell, Column
 from lekiwi_deploy.cli.verbs.adopt import adopt
+from lekiwi_deploy.cli.verbs.upgrade import upgrade
 from lekiwi_deploy.errors import BadInput, LekiwiError
-from lekiwi_deploy.wire.api import NewRobot, Robot, RobotJoin, Robots
+from lekiwi_deploy.wire.api import NewRobot, Robot, RobotJoin
 
 COLUMNS = (
     Column("ROBOT"),
@@ -28,8 +30,9 @@ COLUMNS = (
 )
 
 
-robots = VerbGroup("robots", help="The robots of the project: adopt, add, list, show, tag, rm, resume, rejoin.")
+robots = VerbGroup("robots", help="The robots of the project: adopt, add, list, show, tag, rm, resume, rejoin, upgrade.")
 robots.add_command(adopt)
+robots.add_command(upgrade)
 
 
 @robots.command("list", cls=Verb, uses=("environment", "project", "tags"))
@@ -38,7 +41,7 @@ def list_(run: Run) -> None:
     """Robots and how they are; with --env or --tag only those."""
     tags = run.tags()
     found = run.api.robots(project=run.project, environment=run.flags.environment)
-    shown = Robots(robots=tuple(robot for robot in found.robots if has_labels(robot, tags)))
+    shown = msgspec.structs.replace(found, robots=tuple(robot for robot in found.robots if has_labels(robot, tags)))
     run.out.object(shown)
     if not shown.robots:
         run.out.say("No robots match." if found.robots or run.flags.environment else "No robots yet.")
@@ -55,7 +58,7 @@ def list_(run: Run) -> None:
                 "online" if robot.online else ago(robot.last_seen_at, run.now()),
                 _labels(robot),
                 robot.platform.short if robot.platform else "",
-                robot.agent or "",
+                agent_shown(robot, shown),
             )
             for robot in shown.robots
         ],
@@ -103,7 +106,7 @@ def show(run: Run, name: str) -> None:
             ("link", "online" if robot.online else f"offline, last seen {ago(robot.last_seen_at, now)}"),
             ("platform", robot.platform.key if robot.platform else ""),
             ("host", robot.hostname or ""),
-            ("agent", robot.agent or ""),
+            ("agent", agent_story(robot)),
             ("labels", _labels(robot)),
             ("retained", plural(robot.retained, "deployment") if robot.retained else ""),
         ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from litestar import Request, delete, get, patch, post
 
+from lekiwi_deploy import __version__
 from lekiwi_deploy.errors import BadInput, Conflict
 from lekiwi_deploy.fleet import selectors
 from lekiwi_deploy.server.auth import new_token, token_digest
@@ -33,7 +34,12 @@ async def list_robots(context: Context, project: str | None = None, environment:
         if project is not None:
             await projects.read(tx, project)
         rows = await robots.listed(tx, project, environment)
-    return Robots(robots=tuple(robot_view(row) for row in rows))
+    given = context.agent_bundles.known
+    return Robots(
+        robots=tuple(robot_view(row) for row in rows),
+        agent=given.release if given is not None else None,
+        agent_version=__version__,
+    )
 
 
 @get("/api/robots/{robot:str}")

@@ -141,7 +141,7 @@ async def join(
         """
         UPDATE robots SET public_key = %(key)s, hostname = %(hostname)s, agent = %(agent)s, platform = %(platform)s::jsonb,
             joined_at = %(now)s, session = NULL, session_replica = NULL, boot_id = NULL, previous_boots = '{}',
-            contender = NULL, contender_at = NULL, cloned_at = NULL,
+            contender = NULL, contender_at = NULL, cloned_at = NULL, agent_wanted = NULL,
             acked_events = 0, acked_logs = 0, report = NULL, running = NULL, running_digest = NULL, healthy = NULL,
             observed_generation = 0, waiting_since = '{}', last_seen_at = %(now)s
         WHERE name = %(name)s

@@ -157,6 +157,7 @@ CREATE TABLE robots (
     observed_generation bigint NOT NULL DEFAULT 0,
     waiting_since jsonb NOT NULL DEFAULT '{}',  -- key of a reason in the report -> when it was first there
     deferring_since timestamptz,                -- it holds off what is wanted of it since then
+    agent_wanted jsonb,                         -- wire AgentWanted without proof: which release of the agent it was told to go over to
     FOREIGN KEY (project, environment) REFERENCES environments(project, name)
 );
 CREATE INDEX idx_robots_environment ON robots (project, environment);
@@ -238,6 +239,29 @@ CREATE TABLE deployment_metrics (
     timestamp    timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX idx_deployment_metrics ON deployment_metrics (deployment_id, robot_id);
+
+CREATE TABLE agent_upgrades (                   -- robots going over to another release of the agent
+    id           bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    release      text NOT NULL,
+    again        boolean NOT NULL DEFAULT false,
+    by_whom      text NOT NULL,
+    created_at   timestamptz NOT NULL,
+    status       text NOT NULL DEFAULT 'rolling', -- rolling | done | halted | replaced
+    why          text NOT NULL DEFAULT '',
+    ended_at     timestamptz
+);
+CREATE INDEX idx_agent_upgrades_rolling ON agent_upgrades (id) WHERE status = 'rolling';
+
+CREATE TABLE agent_upgrade_robots (
+    upgrade      bigint NOT NULL REFERENCES agent_upgrades(id) ON DELETE CASCADE,
+    robot        text NOT NULL REFERENCES robots(name) ON DELETE CASCADE,
+    before       text,                          -- release or version that it had
+    status       text NOT NULL DEFAULT 'pending', -- pending | asked | done | failed | skipped
+    asked_at     timestamptz,
+    why          text NOT NULL DEFAULT '',
+    PRIMARY KEY (upgrade, robot)
+);
+CREATE INDEX idx_agent_upgrade_robots_robot ON agent_upgrade_robots (robot);
 
 CREATE TABLE robot_events (                     -- from robots' event spools
     robot        varchar(50) NOT NULL REFERENCES robots(name) ON DELETE CASCADE,

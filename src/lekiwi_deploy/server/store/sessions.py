@@ -14,7 +14,7 @@ from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.json_text import json_text, plain_text
 from lekiwi_deploy.server.store.projects import Policy
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ManifestDigest, ProjectName, RobotId
-from lekiwi_deploy.wire.link import Report
+from lekiwi_deploy.wire.link import AgentWanted, Report
 from lekiwi_deploy.wire.platforms import Platform
 
 _KEEP_BOOTS = 16
@@ -56,6 +56,8 @@ class DesiredRow(msgspec.Struct, frozen=True, kw_only=True):
     commit_sha: str | None
     branch: str | None
     author: str | None
+    public_key: bytes | None
+    agent_wanted: AgentWanted | None
 
 
 class NewReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,7 +203,8 @@ async def desired(tx: Transaction, robots: Sequence[str]) -> list[DesiredRow]:
     return await tx.rows(
         """
         SELECT r.name AS robot, r.session, r.environment, e.policy, (SELECT epoch FROM server) AS epoch, r.generation, r.by_hand,
-            r.force, r.resume, d.id, d.package_hash, d.manifest_size, d.version, d.created_at, d.commit_sha, d.branch, d.author
+            r.force, r.resume, d.id, d.package_hash, d.manifest_size, d.version, d.created_at, d.commit_sha, d.branch, d.author,
+            r.public_key, r.agent_wanted
         FROM robots r JOIN environments e ON (e.project, e.name) = (r.project, r.environment)
         LEFT JOIN deployments d ON d.id = r.desired
         WHERE r.name = ANY(%s)
