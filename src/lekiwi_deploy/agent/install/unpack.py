@@ -74,7 +74,7 @@ def unpack(bundle: Path, root: Path, *, lock: str | None = None, say: Callable[[
     is done. Raises `Refused`, or `OSError` when the disk will not take it; what was there before is untouched then."""
     if sys.version_info < OLDEST_PYTHON:
         raise Refused(f"the agent needs Python 3.11 or newer, and {sys.executable} is {sys.version.split()[0]}")
-    with zipfile.ZipFile(bundle) as archive:
+    with _opened(bundle) as archive:
         check(archive, lock)
         agents = root / AGENTS
         agents.mkdir(parents=True, exist_ok=True)
@@ -99,6 +99,13 @@ def unpack(bundle: Path, root: Path, *, lock: str | None = None, say: Callable[[
             for left in agents.glob(".tmp-*"):
                 shutil.rmtree(left)
             return home
+
+
+def _opened(bundle: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(bundle)
+    except zipfile.BadZipFile:
+        raise Refused(f"{bundle} is no bundle of lekiwi-agent, or only a part of one: fetch it again") from None
 
 
 def damaged(home: Path) -> str:
@@ -138,7 +145,7 @@ def _make_environment(archive: zipfile.ZipFile, made: Path, home: Path) -> None:
         if name.startswith("wheels/"):
             with zipfile.ZipFile(io.BytesIO(archive.read(name))) as wheel:
                 _install_wheel(wheel, name.removeprefix("wheels/"), made, site, home / "bin/python")
-    shutil.copyfileobj(io.BytesIO(archive.read(LOCK)), (made / LOCK).open("wb"))
+    (made / LOCK).write_bytes(archive.read(LOCK))
     python, inside = str(made / "bin/python"), str(made)
     compile_all = [python, "-I", "-m", "compileall", "-q", "-j", "0", "-s", inside, "-p", str(home), str(site)]
     subprocess.run(compile_all, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
