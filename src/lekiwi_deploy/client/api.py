@@ -41,6 +41,7 @@ from lekiwi_deploy.wire.api import (
     Upload,
 )
 from lekiwi_deploy.wire.manifest import FileEntry
+from lekiwi_deploy.wire.why import RobotEvents, Why, Whys
 
 
 class Api:
@@ -173,5 +174,27 @@ class Api:
         """How that fares."""
         return self.transport.call("GET", path("api", "agent-upgrades", str(number)), AgentUpgrade)
 
-    def resume_robot(self, robot: str) -> Robot:
-        return self.transport.call("POST", path("api", "robots", robot, "resume"), Robot)
+    def resume_robot(self, robot: str, *, force: bool = False) -> Robot:
+        """`force`: over a quarantine, holds and unmet conditions."""
+        query: Query | None = {"force": "true"} if force else None
+        return self.transport.call("POST", path("api", "robots", robot, "resume"), Robot, query=query)
+
+    def events(self, robot: str, *, limit: int | None = None, before: int | None = None) -> RobotEvents:
+        """What happened on the robot, newest first."""
+        query: Query = {"limit": limit, "before": before}
+        return self.transport.call("GET", path("api", "robots", robot, "events"), RobotEvents, query=query)
+
+    # -- why
+
+    def why_robot(self, robot: str) -> Why:
+        return self.transport.call("GET", path("api", "robots", robot, "why"), Why)
+
+    def why_deployment(self, deployment: str) -> Whys:
+        return self.transport.call("GET", path("api", "deployments", deployment, "why"), Whys)
+
+    def why_rollout(self, rollout: str) -> Whys:
+        return self.transport.call("GET", path("api", "rollouts", rollout, "why"), Whys)
+
+    def why_project(self, project: str, *, environment: str | None = None) -> Whys:
+        where = path("api", "projects", project, "why")
+        return self.transport.call("GET", where, Whys, query={"environment": environment})

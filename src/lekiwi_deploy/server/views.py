@@ -25,7 +25,17 @@ from lekiwi_deploy.wire.api import (
 )
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.link import Pin
-from lekiwi_deploy.wire.reasons import ClonedKey, NeverJoined, Offline, Pinned, Reason
+from lekiwi_deploy.wire.reasons import (
+    HOLDING_OFF,
+    Asked,
+    ClonedKey,
+    NeverJoined,
+    Offline,
+    Overdue,
+    Pinned,
+    Reason,
+    key,
+)
 
 
 async def deployment_views(tx: Transaction, context: Context, rows: Sequence[DeploymentRow]) -> list[Deployment]:
@@ -159,9 +169,17 @@ def _waiting(row: RobotRow, pin: Pin | None) -> tuple[Reason, ...]:
     if pin is not None and pin.deployment != row.live:
         reasons.append(Pinned(pin.deployment, pin.by, pin.at))
     running = row.report.running.deployment if row.report is not None and row.report.running is not None else None
-    if row.live is not None and running != row.live:
-        own = row.report.waiting if row.report is not None else ()
-        for reason in (*(row.waiting or ()), *own):
-            if all(type(other) is not type(reason) for other in reasons):
-                reasons.append(reason)
+    wanted = pin.deployment if pin is not None else row.live
+    if wanted is None or running == wanted:
+        return tuple(reasons)
+    own = row.report.waiting if row.report is not None else ()
+    recorded = row.waiting or ()
+    told = {key(reason) for reason in own}
+    late = [reason for reason in recorded if isinstance(reason, Overdue)]
+    # What the robot itself says is newer than what was recorded of it.
+    stale = (Overdue, *HOLDING_OFF, *((Asked,) if own else ()))
+    ours = [reason for reason in recorded if not isinstance(reason, stale) and key(reason) not in told]
+    for reason in (*ours, *own, *late):
+        if all(key(other) != key(reason) for other in reasons):
+            reasons.append(reason)
     return tuple(reasons)
