@@ -6,17 +6,16 @@ import asyncio
 import os
 import socket
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
+from lekiwi_deploy.agent.traffic.relay_command import relay_command, relay_environment
 from lekiwi_deploy.agent.traffic.relay_words import LANGUAGE
 from lekiwi_deploy.errors import Failed, Unavailable
 
-_PROGRAM = "lekiwi_deploy.agent.traffic.relay_process"
 _ANSWER_S = 10.0
 _END_S = 5.0
 
@@ -129,9 +128,9 @@ def start(path: Path, log: Path) -> None:
         listening.listen()
         with log.open("wb") as output:
             child = subprocess.Popen(
-                [sys.executable, "-I", "-m", _PROGRAM, str(listening.fileno()), str(path)],
+                relay_command(listening.fileno(), path),
                 cwd="/",
-                env={"PATH": os.environ.get("PATH", os.defpath)},
+                env=relay_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

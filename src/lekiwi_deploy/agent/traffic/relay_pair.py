@@ -4,7 +4,6 @@ Each way on its own: an end (half-close) is passed on once everything before it 
 other is not read (backpressure). A reset is passed on as a reset.
 """
 
-import contextlib
 import socket
 import struct
 from collections.abc import Callable
@@ -17,9 +16,10 @@ _RESET = struct.pack("ii", 1, 0)
 
 def reset(sock: socket.socket) -> None:
     """Close at once; the peer is told with RST, and that nothing it sent is to be relied on."""
-    with contextlib.suppress(OSError):
+    try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    sock.close()
+    finally:
+        sock.close()
 
 
 class Side:

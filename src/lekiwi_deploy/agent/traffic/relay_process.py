@@ -7,7 +7,6 @@ next one at PATH. It ends when it is told to, or when there is nothing to carry 
 No library is used that costs memory or time to start: there is one on every robot.
 """
 
-import contextlib
 import os
 import select
 import signal
@@ -66,11 +65,13 @@ class Relay:
         self._waits.register(fd, select.EPOLLIN)
 
     def _welcome(self) -> None:
-        with contextlib.suppress(OSError):
+        try:
             agent, _ = self._control.accept()
-            agent.setblocking(False)
-            self._agents[agent.fileno()] = agent, bytearray()
-            self._listen_to(agent.fileno(), lambda: self._hear(agent))
+        except OSError:  # gone again
+            return
+        agent.setblocking(False)
+        self._agents[agent.fileno()] = agent, bytearray()
+        self._listen_to(agent.fileno(), lambda: self._hear(agent))
 
     def _hear(self, agent: socket.socket) -> None:
         heard = self._agents[agent.fileno()][1]

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.supervisors.commands import run_command
+from lekiwi_deploy.agent.traffic.relay_command import relay_command, relay_environment
 from lekiwi_deploy.errors import Failed
 
 UNIT = "lekiwi-relay"
-_PROGRAM = "lekiwi_deploy.agent.traffic.relay_process"
-_FIRST_SOCKET = "3"  # sd_listen_fds(3)
+_FIRST_SOCKET = 3  # sd_listen_fds(3)
 _LONGEST_S = 30.0
 _SANDBOX = (
     "DynamicUser=yes",
@@ -78,13 +77,9 @@ def start_command(path: Path) -> tuple[str, ...]:
         "--socket-property=SocketMode=0600",
         "--socket-property=RemoveOnStop=yes",
         *(f"--property={line}" for line in _SANDBOX),
+        *(f"--setenv={name}={value}" for name, value in relay_environment().items()),
         "--",
-        sys.executable,
-        "-I",
-        "-m",
-        _PROGRAM,
-        _FIRST_SOCKET,
-        str(path),
+        *relay_command(_FIRST_SOCKET, path),
     )
 
 

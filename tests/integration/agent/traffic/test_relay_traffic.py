@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -13,6 +15,7 @@ from traffic_world import call, ended, free_port, program, until, who
 
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.traffic.relay import RelayTraffic
+from lekiwi_deploy.agent.traffic.relay_command import relay_environment
 from lekiwi_deploy.agent.traffic.relay_link import find
 from lekiwi_deploy.agent.traffic.sock_diag import established
 from lekiwi_deploy.errors import Conflict
@@ -209,3 +212,22 @@ async def test_it_is_small(relay: RelayTraffic) -> None:
     async with program("v1") as private:
         await relay.lead({free_port(): private})
         assert psutil.Process(relay.pid).memory_info().rss < 15_000_000
+
+
+def test_it_loads_nothing_heavy() -> None:
+    """Whatever it imports stands in every robot's memory; asyncio alone would double it."""
+    code = "import lekiwi_deploy.agent.traffic.relay_process, sys; print(*sorted(sys.modules))"
+    command = [sys.executable, "-s", "-S", "-P", "-c", code]
+    done = subprocess.run(command, env=relay_environment(), check=True, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert not loaded & {
+        "asyncio",
+        "json",
+        "re",
+        "typing",
+        "pathlib",
+        "dataclasses",
+        "contextlib",
+        "logging",
+        "msgspec",
+    }
