@@ -227,6 +227,8 @@ def _settle(seen: Observed) -> Step | None:
             if seen.fallback is None:
                 return GiveUp(seen.live, why, service)
             return RollBack(seen.live, seen.fallback, why, service)
+        case Healthy() | Good() if seen.current != seen.live:  # nothing is told before `current` names it
+            return PointCurrent(seen.live) if seen.live in seen.laid_out else None
         case Healthy():
             return MarkHealthy(seen.live)
         case Relapsed():
