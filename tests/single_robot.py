@@ -8,7 +8,7 @@ how many. The ledger in memory is written down as the agent does it; after a cra
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 
@@ -79,8 +79,9 @@ class Crash:
 
 @dataclass
 class SingleRobot:
-    """`written`: the ledger on disk; `ledger`: in memory. `uptime`: CLOCK_BOOTTIME seconds; `elapsed`: of the story. `process`: what the
-    service's process was started from. `story`: one line per thing that happened, for whoever reads a failure."""
+    """`written`: the ledger on disk; `ledger`: in memory. `uptime`: CLOCK_BOOTTIME seconds; `elapsed`: of the story. `synced`: what
+    `current` names for sure after a power cut; `process`: what the service's process was started from. `story`: one line per thing that
+    happened, for whoever reads a failure."""
 
     ways: dict[DeploymentId, Way] = field(default_factory=dict)
     keep: int = 100
@@ -92,6 +93,7 @@ class SingleRobot:
     present: set[DeploymentId] = field(default_factory=set)
     laid_out: set[DeploymentId] = field(default_factory=set)
     current: DeploymentId | None = None
+    synced: DeploymentId | None = None
     process: DeploymentId | None = None
     started: float = 0.0
     exits: int = 0
@@ -161,8 +163,11 @@ class SingleRobot:
         if self.process is not None and self.way() is Way.KILLS_LATER and self.uptime - self.started >= 4.0:
             self.reboots()
 
-    def reboots(self) -> None:
-        """Power cut: memory, processes and what was not written down are gone."""
+    def reboots(self, *, keeps_unsynced: bool = True) -> None:
+        """Power cut: memory, processes and what was not written down are gone; of what was not synced yet, some may be."""
+        if not keeps_unsynced:
+            self.current = self.synced
+        self.synced = self.current
         self.boot += 1
         self.elapsed += 20.0
         self.uptime = 5.0
@@ -215,6 +220,15 @@ class SingleRobot:
     def healthy(self) -> bool:
         """Whether nothing will change by itself."""
         return self.process is None or self.way() in (Way.FINE, Way.FAILS, Way.SLOW)
+
+    def copy(self) -> SingleRobot:
+        """Another one in the same state."""
+        own = {
+            each.name: value.copy() if isinstance(value, (dict, set, list)) else value
+            for each in fields(self)
+            for value in (getattr(self, each.name),)
+        }
+        return SingleRobot(**own)
 
     def turn(self, crash: Crash | None = None) -> Next:
         """One look, and what follows from it. Raises `Rebooted`."""
@@ -311,6 +325,8 @@ class SingleRobot:
             case PointCurrent(deployment):
                 assert deployment in self.laid_out, "current would name nothing complete"
                 self.current = deployment
+                yield
+                self.synced = deployment
             case RestartServices():
                 yield from self.restart()
             case MarkHealthy():

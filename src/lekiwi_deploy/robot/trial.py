@@ -122,7 +122,8 @@ def judge(trial: Trial, services: Mapping[str, ServiceSeen], *, boot: str, now: 
     unkept = not policy.roll_back and not returning
     if trial.boot != boot:
         if trial.starts >= max(1, policy.starts):
-            return Bad(f"started {trial.starts} times without becoming good", None, unkept, returning)
+            # Whatever the policy: what takes the machine down again and again cannot be left running, for nobody could reach it.
+            return Bad(f"started {trial.starts} times without becoming good", None, False, returning)
         return Waiting(trial.judged)
     for run in trial.hooks:
         if run.failure is not None and run.kind is HookKind.PREPARE:

@@ -1,377 +1,211 @@
-"""A robot driven by the real decisions through any sequence of wishes, failures, power cuts and disk faults."""
+"""A robot driven by the real decisions through any sequence of wishes, failures, crashes between any two writes, power cuts and disk faults."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import contextlib
 
-import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lekiwi_deploy.robot import record
-from lekiwi_deploy.robot.fallback import fallback
-from lekiwi_deploy.robot.health import Verdict
-from lekiwi_deploy.robot.ledger import Attempt, Ledger, candidates, named, tried
-from lekiwi_deploy.robot.retention import retention
+from lekiwi_deploy.robot.ledger import named
 from lekiwi_deploy.robot.settling import settling
 from lekiwi_deploy.robot.slots import SlotState
-from lekiwi_deploy.robot.steps import (
-    Activate,
-    CountStart,
-    FallThrough,
-    Fetch,
-    GiveUp,
-    Hold,
-    LayOut,
-    MarkGood,
-    MarkHealthy,
-    MarkRelapsed,
-    Next,
-    Observed,
-    PointCurrent,
-    Prune,
-    RestartServices,
-    RollBack,
-    Step,
-    StopFetch,
-    TearDown,
-    next_steps,
-)
-from lekiwi_deploy.robot.trial import CheckSeen, ServiceSeen, judge
-from lekiwi_deploy.robot.wanted import accept, pinned, resumed, target
-from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ManifestDigest
-from lekiwi_deploy.wire.link import DeploymentRef, Desired, Pin, TrialPolicy
+from lekiwi_deploy.robot.wanted import target
+from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName
+from lekiwi_deploy.wire.link import Desired, TrialPolicy
+from single_robot import IDS, Crash, Rebooted, SingleRobot, Way, ref, reread
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-MAX = 3
-IDS = [DeploymentId(f"dep_{letter * 8}") for letter in "ABCDEF"]
+KEEP = 3
+DEPLOYMENTS = IDS[:6]
+LASTING = (Way.FINE, Way.EXITS, Way.FAILS, Way.SLOW)
+"""Ways that a proven deployment may turn to; one that takes the machine down for ever after its trial is nobody's to end."""
 
 
-class Robot(RuleBasedStateMachine):
-    """`ledger` is what is on disk; services and the clock are a model. One service, `web`, per deployment."""
+class RobotMachine(RuleBasedStateMachine):
+    """See `SingleRobot`, which also refuses to start what is quarantined or not all there."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.ledger = Ledger()
-        self.generation = 0
-        self.seconds = 0.0
-        self.boot = 1
-        self.present: set[DeploymentId] = set()
-        self.laid_out: set[DeploymentId] = set()
-        self.current: DeploymentId | None = None
-        self.process: DeploymentId | None = None
-        self.exits = 0
-        self.fetching: DeploymentId | None = None
-        self.bad: set[DeploymentId] = set()
-        self.started_after_quarantine: list[DeploymentId] = []
-        self.condemned: set[DeploymentId] = set()
-        self.starts_by_boot: dict[DeploymentId, set[int]] = {}
-
-    # --- the world
-
-    @property
-    def now(self) -> datetime:
-        return START + timedelta(seconds=self.seconds)
-
-    def refs(self, deployment: DeploymentId) -> DeploymentRef:
-        index = IDS.index(deployment)
-        return DeploymentRef(
-            id=deployment,
-            digest=ManifestDigest(f"{index:064x}"),
-            manifest_size=1,
-            version=f"v{index}",
-            created_at=START + timedelta(minutes=index),
-        )
-
-    def observed(self) -> Observed:
-        ledger = self.ledger
-        known = candidates(ledger, frozenset(self.present))
-        back = fallback(known, live=ledger.live, came_from=ledger.came_from, tried=tried(ledger))
-        in_use = {self.process} - {None} | {self.current} - {None}
-        kept = retention(
-            {id_: slot.staged for id_, slot in ledger.slots.items() if slot.staged},
-            frozenset(self.laid_out),
-            keep=MAX,
-            live=ledger.live,
-            fallback=back,
-            needed=named(ledger) | frozenset(id_ for id_ in in_use if id_ is not None),
-        )
-        stale = ("web",) if self.process != ledger.live else ()
-        services = {}
-        if not stale and self.process is not None:
-            broken = self.process in self.bad
-            verdict = Verdict.FAILING if broken else Verdict.PASSING
-            services["web"] = ServiceSeen("print", alive=True, exits=0, checks={"http :80/": CheckSeen(verdict, "500")})
-        judgement = None
-        if ledger.trial is not None:
-            judgement = judge(ledger.trial, services, boot=str(self.boot), now=self.seconds)
-        return Observed(
-            slots={id_: slot.state for id_, slot in ledger.slots.items()},
-            present=frozenset(self.present),
-            laid_out=frozenset(self.laid_out),
-            live=ledger.live,
-            current=self.current,
-            fallback=back,
-            lost=fallback(
-                candidates(ledger, frozenset(ledger.slots)),
-                live=ledger.live,
-                came_from=ledger.came_from,
-                tried=tried(ledger),
-            ),
-            stale=stale,
-            judgement=judgement,
-            boot_counted=ledger.trial is None or ledger.trial.boot == str(self.boot),
-            fetching=self.fetching,
-            prune=kept.prune,
-            tear_down=kept.tear_down,
-            settling=settling(ledger.changes, target(ledger)),
-        )
-
-    def next(self) -> Next:
-        return next_steps(target(self.ledger), self.observed())
-
-    def make_live(self, ledger: Ledger, deployment: DeploymentId, attempt: Attempt | None = None) -> None:
-        self.ledger = record.activated(
-            ledger,
-            deployment,
-            boot=str(self.boot),
-            now=self.now,
-            restarted=("web",),
-            judged=("web",),
-            instead_of=attempt,
-            at=self.seconds,
-        )
-
-    def do(self, step: Step) -> None:
-        ledger = self.ledger
-        match step:
-            case Fetch(deployment):
-                assert self.fetching is None, "two downloads at once"
-                self.fetching = deployment
-            case StopFetch():
-                assert self.fetching is not None
-                self.fetching = None
-            case LayOut(deployment):
-                assert deployment in self.present
-                self.laid_out.add(deployment)
-            case Activate(deployment):
-                assert deployment in self.laid_out
-                self.make_live(ledger, deployment)
-            case CountStart():
-                self.ledger = record.started_again(ledger, str(self.boot))
-            case PointCurrent(deployment):
-                assert deployment in self.laid_out
-                self.current = deployment
-            case RestartServices():
-                self.process = ledger.live
-                if self.process is not None:
-                    assert self.process in self.laid_out
-                    assert ledger.slots[self.process].state is not SlotState.QUARANTINED
-                    self.starts_by_boot.setdefault(self.process, set()).add(self.boot)
-            case MarkHealthy():
-                self.ledger = record.became_healthy(ledger, since=self.seconds, now=self.now, switch_ms=1.0, gap_ms=1.0)
-            case MarkRelapsed():
-                self.ledger = record.relapsed(ledger)
-            case MarkGood():
-                self.ledger = record.proven(ledger, self.now)
-            case RollBack(failed, to, why, _):
-                assert ledger.trial is not None
-                self.condemned.add(failed)
-                attempt = Attempt(deployment=failed, generation=ledger.trial.generation, why=why)
-                self.make_live(record.condemned(ledger, why), to, attempt)
-            case FallThrough(failed, to, why, _):
-                assert failed == ledger.live
-                fallen, attempt = record.fell_through(ledger, why)
-                self.make_live(fallen, to, attempt)
-            case GiveUp(failed, why, _):
-                self.condemned.add(failed)
-                self.ledger = record.gave_up(ledger, why, self.now, ())
-            case Hold(_, why, _):
-                self.ledger = record.held(ledger, why, self.now, ())
-            case TearDown(deployment):
-                assert deployment not in (ledger.live, self.process)
-                self.laid_out.discard(deployment)
-            case Prune(deployment):
-                assert deployment not in (ledger.live, self.process, self.current)
-                self.laid_out.discard(deployment)
-                self.present.discard(deployment)
-                self.ledger = record.pruned(ledger, deployment)
+        self.robot = SingleRobot(keep=KEEP)
+        self.damaged: set[DeploymentId] = set()
 
     # --- what happens to it
 
-    @initialize(bad=st.sets(st.sampled_from(IDS)))
-    def some_are_bad(self, bad: set[DeploymentId]) -> None:
-        self.bad = bad
+    @initialize(ways=st.dictionaries(st.sampled_from(DEPLOYMENTS), st.sampled_from(Way)))
+    def deployments_have_their_ways(self, ways: dict[DeploymentId, Way]) -> None:
+        self.robot.ways = ways
 
     @rule(count=st.integers(1, 6))
     def agent_works(self, count: int) -> None:
         for _ in range(count):
-            steps = self.next().steps
-            for step in steps:
-                self.do(step)
+            self.turn()
+
+    @rule(parts=st.integers(1, 4))
+    def agent_is_killed_between_two_writes(self, parts: int) -> None:
+        self.turn(Crash(parts))
+        self.robot.connects()
+
+    @rule(parts=st.integers(1, 4), keeps_unsynced=st.booleans())
+    def power_is_cut_between_two_writes(self, parts: int, keeps_unsynced: bool) -> None:
+        self.turn(Crash(parts))
+        self.robot.reboots(keeps_unsynced=keeps_unsynced)
+
+    @rule(keeps_unsynced=st.booleans())
+    def power_is_cut(self, keeps_unsynced: bool) -> None:
+        self.robot.reboots(keeps_unsynced=keeps_unsynced)
 
     @rule()
-    def agent_dies_after_one_step(self) -> None:
-        for step in self.next().steps[:1]:
-            self.do(step)
-        self.fetching = None
+    def link_comes_back(self) -> None:
+        self.robot.connects()
+
+    @rule()
+    def server_is_told(self) -> None:
+        self.robot.reports()
 
     @rule(
-        deployment=st.sampled_from(IDS),
+        deployment=st.sampled_from(DEPLOYMENTS),
         older=st.integers(0, 2),
         force=st.booleans(),
         by_hand=st.booleans(),
         roll_back=st.sampled_from([True, True, False]),
+        checks=st.sampled_from(["minimal", "normal", "strict"]),
     )
-    def server_wants(self, deployment: DeploymentId, older: int, force: bool, by_hand: bool, roll_back: bool) -> None:
-        generation = max(0, self.generation + 1 - older)
-        before = (self.ledger.epoch, self.ledger.generation)
+    def server_wants(
+        self, deployment: DeploymentId, older: int, force: bool, by_hand: bool, roll_back: bool, checks: str
+    ) -> None:
+        robot = self.robot
         desired = Desired(
-            epoch=1,
-            generation=generation,
-            environment=EnvironmentName("production"),
-            deployment=self.refs(deployment),
-            policy=TrialPolicy(trial_s=5.0, roll_back=roll_back),
-            by_hand=by_hand,
-            force=force,
-        )
-        answer = accept(self.ledger, desired, self.now)
-        assert answer.taken == ((1, generation) >= before)
-        if answer.new and force:
-            self.condemned.discard(deployment)
-        self.ledger = answer.ledger
-        self.generation = max(self.generation, generation)
+            epoch=1, generation=max(0, robot.generation + 1 - older), environment=EnvironmentName("production"),
+            deployment=ref(deployment), policy=TrialPolicy(trial_s=5.0, roll_back=roll_back, checks=checks), by_hand=by_hand, force=force,
+        )  # fmt: skip
+        if robot.takes(desired) and desired.generation > robot.generation:
+            robot.generation, robot.sent = desired.generation, desired
 
-    @precondition(
-        lambda self: any(
-            slot.state is not SlotState.QUARANTINED and id_ in self.present for id_, slot in self.ledger.slots.items()
-        )
-    )
+    @rule(deployment=st.sampled_from(DEPLOYMENTS))
+    def a_deployment_arrives(self, deployment: DeploymentId) -> None:
+        """The usual case in one go, so that examples get far."""
+        self.robot.resumes()
+        self.robot.wants(deployment, policy=TrialPolicy(trial_s=5.0))
+        self.robot.works(until=8.0)
+        self.damaged -= self.robot.laid_out
+
+    @precondition(lambda self: self.here())
     @rule(data=st.data())
     def person_pins(self, data: st.DataObject) -> None:
-        here = sorted(
-            id_
-            for id_, slot in self.ledger.slots.items()
-            if slot.state is not SlotState.QUARANTINED and id_ in self.present
-        )
-        chosen = data.draw(st.sampled_from(here))
-        self.ledger = pinned(self.ledger, Pin(deployment=chosen, by="anna", at=self.now))
-
-    @rule(deployment=st.sampled_from(IDS), checks=st.sampled_from(["minimal", "normal", "strict"]))
-    def a_deployment_arrives(self, deployment: DeploymentId, checks: str) -> None:
-        """The usual case in one go, so that examples get far."""
-        self.generation += 1
-        desired = Desired(
-            epoch=1,
-            generation=self.generation,
-            environment=EnvironmentName("production"),
-            deployment=self.refs(deployment),
-            policy=TrialPolicy(trial_s=5.0, checks=checks),
-        )
-        self.ledger = resumed(accept(self.ledger, desired, self.now).ledger)
-        for _ in range(8):
-            if self.fetching is not None:
-                self.download_ends(works=True)
-            for step in self.next().steps:
-                self.do(step)
-
-    @rule(deployment=st.sampled_from(IDS))
-    def it_turns_bad(self, deployment: DeploymentId) -> None:
-        self.bad = self.bad ^ {deployment}
+        self.robot.pins(data.draw(st.sampled_from(self.here())))
 
     @rule()
     def person_resumes(self) -> None:
-        self.ledger = resumed(self.ledger)
+        self.robot.resumes()
 
-    @precondition(lambda self: self.fetching is not None)
+    @precondition(lambda self: self.robot.fetching is not None)
     @rule(works=st.booleans())
     def download_ends(self, works: bool) -> None:
-        deployment, self.fetching = self.fetching, None
-        assert deployment is not None
-        if works and deployment in self.ledger.slots:
-            self.present.add(deployment)
-            self.laid_out.add(deployment)
-            self.ledger = record.staged(self.ledger, deployment, wire_bytes=10, ready_ms=1.0)
+        assert self.robot.fetching is not None
+        self.robot.unobtainable = set() if works else {self.robot.fetching}
+        self.robot.download_ends()
+        self.robot.unobtainable = set()
+        self.damaged -= self.robot.laid_out
+
+    @rule(deployment=st.sampled_from(DEPLOYMENTS), way=st.sampled_from(LASTING))
+    def it_turns(self, deployment: DeploymentId, way: Way) -> None:
+        self.robot.ways[deployment] = way
 
     @rule(seconds=st.floats(0.1, 10.0))
     def time_passes(self, seconds: float) -> None:
-        self.seconds += seconds
-
-    @rule()
-    def machine_boots(self) -> None:
-        self.boot += 1
-        self.process = None
-        self.fetching = None
+        self.robot.passes(seconds)
 
     @rule()
     def service_dies(self) -> None:
-        self.process = None
+        self.robot.process = None
 
-    @rule(deployment=st.sampled_from(IDS), tree_only=st.booleans())
+    @rule(deployment=st.sampled_from(DEPLOYMENTS), tree_only=st.booleans())
     def disk_loses(self, deployment: DeploymentId, tree_only: bool) -> None:
-        self.laid_out.discard(deployment)
-        if not tree_only:
-            self.present.discard(deployment)
+        self.robot.loses(deployment, tree_only=tree_only)
+        self.damaged.add(deployment)
 
     # --- what always holds
 
     @invariant()
-    def nothing_condemned_runs_by_itself(self) -> None:
-        if self.process is not None and self.process in self.condemned:
-            # It may still run until its services are restarted; it must not be what is live.
-            assert self.ledger.live != self.process
-        if self.ledger.live is not None:
-            assert self.ledger.slots[self.ledger.live].state is not SlotState.QUARANTINED
+    def nothing_quarantined_is_live(self) -> None:
+        for ledger in (self.robot.ledger, self.robot.written):
+            if ledger.live is not None:
+                assert ledger.slots[ledger.live].state is not SlotState.QUARANTINED
+
+    @invariant()
+    def a_robot_that_has_something_proven_runs_something(self) -> None:
+        ledger = self.robot.ledger
+        if ledger.live is None:
+            proven = [id_ for id_, slot in ledger.slots.items() if slot.state is SlotState.GOOD]
+            assert not (set(proven) & self.robot.present - self.damaged)
+
+    @invariant()
+    def current_names_something_complete(self) -> None:
+        for named_ in {self.robot.current, self.robot.synced} - {None}:
+            assert named_ in self.robot.laid_out | self.damaged
+
+    @invariant()
+    def a_generation_that_was_reported_never_goes_backwards(self) -> None:
+        written = self.robot.written
+        assert (written.epoch, written.generation) >= self.robot.reported
 
     @invariant()
     def the_ledger_survives_the_disk(self) -> None:
-        data = msgspec.json.encode(self.ledger)
-        assert msgspec.json.decode(data, type=Ledger) == self.ledger
+        assert reread(self.robot.ledger) == self.robot.ledger
 
     @invariant()
-    def a_trial_is_of_what_is_live(self) -> None:
-        if self.ledger.trial is not None:
-            assert self.ledger.trial.deployment == self.ledger.live
-            assert self.ledger.trial.starts <= 3
+    def a_trial_is_of_what_is_live_and_has_few_starts(self) -> None:
+        trial = self.robot.ledger.trial
+        if trial is not None:
+            assert trial.deployment == self.robot.ledger.live
+            assert trial.starts <= 3
 
     @invariant()
     def it_settles_when_left_alone(self) -> None:
         """Once disturbances end, the robot runs what is wanted, or, if that is quarantined, what it can."""
-        saved = {
-            name: (set(value) if isinstance(value, set) else value)
-            for name, value in vars(self).items()
-            if name in {"ledger", "seconds", "present", "laid_out", "current", "process", "fetching", "condemned"}
-        }
-        starts = {id_: set(boots) for id_, boots in self.starts_by_boot.items()}
+        robot = self.robot.copy()
+        robot.connects()
+        robot.blocked.clear()  # after a while it tries again
         for _ in range(400):
-            next_ = self.next()
-            for step in next_.steps:
-                self.do(step)
-            if self.fetching is not None:
-                self.download_ends(works=True)
+            try:
+                next_ = robot.turn()
+            except Rebooted:
+                continue
+            if robot.fetching is not None:
+                robot.download_ends()
             elif not next_.steps:
-                if self.ledger.trial is None:
+                if robot.ledger.trial is None:
                     break
-                self.seconds += 1.0
+                robot.passes(1.0)
         else:
-            raise AssertionError(f"does not settle: {self.next()}")
-        wanted = target(self.ledger)
-        live = self.ledger.live
-        if settling(self.ledger.changes, wanted) is not None:
-            assert live is not None, "it changed to and fro, and runs nothing"
-        elif wanted is not None and self.ledger.slots[wanted].state is not SlotState.QUARANTINED:
-            assert live == wanted == self.process == self.current
+            raise AssertionError(f"does not settle: {next_}\n{robot.told()}")
+        wanted, live = target(robot.ledger), robot.ledger.live
+        if settling(robot.ledger.changes, wanted) is not None:
+            assert live is not None, robot.told()
+        elif wanted is not None and robot.state(wanted) is not SlotState.QUARANTINED:
+            assert live == wanted, robot.told()
         if live is not None:
-            assert self.process == live == self.current
-            assert live in self.laid_out
-        retained = [id_ for id_, slot in self.ledger.slots.items() if slot.staged]
-        assert len(retained) <= MAX + len(named(self.ledger)) + 2
-        assert len(self.laid_out) <= 2 + len(named(self.ledger)) + 1
-        for name, value in saved.items():
-            setattr(self, name, value)
-        self.starts_by_boot = starts
+            assert robot.process == live == robot.current, robot.told()
+            assert live in robot.laid_out
+        retained = [id_ for id_, slot in robot.ledger.slots.items() if slot.staged]
+        assert len(retained) <= KEEP + len(named(robot.ledger)) + 2
+        assert len(robot.laid_out) <= 2 + len(named(robot.ledger)) + 1
+
+    # --- helpers of the rules
+
+    def turn(self, crash: Crash | None = None) -> None:
+        with contextlib.suppress(Rebooted):
+            self.robot.turn(crash)
+        self.damaged -= self.robot.laid_out
+
+    def here(self) -> list[DeploymentId]:
+        """What a person may pin it to."""
+        slots = self.robot.ledger.slots.items()
+        return sorted(
+            id_ for id_, slot in slots if slot.state is not SlotState.QUARANTINED and id_ in self.robot.present
+        )
 
 
-Robot.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
-TestRobot = Robot.TestCase
+RobotMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestRobot = RobotMachine.TestCase
