@@ -160,7 +160,7 @@ def why_lines(here: Any) -> list[str]:
         since: Mapping[str, datetime] = here.since
         at = since.get(key(reason))
         lines.append(f"{number}. {sentence(reason)}" + (f"  (since {_clock(at)})" if at is not None else ""))
-        lines.append(f"   → {remedy(reason, 'this robot')}")
+        lines.append(f"   → {remedy(reason, here.robot)}")
     told = {getattr(reason, "id", None) for reason in here.report.waiting}
     lines += [
         f"the next deployment will wait: {sentence(busy(one))} ({one.id})" for one in here.holds if one.id not in told

@@ -31,6 +31,7 @@ VERBS: Mapping[str, Entry] = MappingProxyType(
         "freeze": Entry(_SHIP, "freeze", "freeze", "Stop pushes from going live by themselves."),
         "unfreeze": Entry(_SHIP, "freeze", "unfreeze", "Let pushes go live again."),
         "status": Entry(_LOOK, "status", "status", "What is live where, and what waits for what."),
+        "why": Entry(_LOOK, "why", "why", "Why a robot does not run what it should, and what to do."),
         "list": Entry(_LOOK, "listing", "listing", "Recent deployments."),
         "ls": Entry(_LOOK, "listing", "listing", "Recent deployments.", hidden=True),
         "inspect": Entry(_LOOK, "inspect", "inspect", "One deployment: what it is, how it fares."),

@@ -276,11 +276,9 @@ def key(reason: Reason) -> str:
     return f"{tag} {reason.id}" if isinstance(reason, Busy) and reason.id else tag
 
 
-_FORCE = "; or deploy with --force"
-
-
 def remedy(reason: Reason, robot: str = "NAME") -> str:
     """What would clear it, one line; commands in it can be pasted. `robot`: the name of the robot that waits."""
+    force = f"; or go over it: lekiwi robots resume {robot} --force"
     match reason:
         case Offline():
             return f"switch {robot} on, or bring its network back; on the robot, lekiwi-agent status says what its link does"
@@ -315,32 +313,32 @@ def remedy(reason: Reason, robot: str = "NAME") -> str:
         case Busy(until=until, id=id):
             wait = f", or wait until {until:%H:%M:%S}" if until is not None else ""
             if id == "lock":
-                return f"end the program on {robot} that has locked /run/lekiwi/busy{_FORCE}"
+                return f"end the program on {robot} that has locked /run/lekiwi/busy{force}"
             if id.startswith("p"):
-                return f"end process {id[1:]} on {robot}{wait}{_FORCE}"
-            return f"lekiwi-agent release {id or '--all'} on {robot}{wait}{_FORCE}"
+                return f"end process {id[1:]} on {robot}{wait}{force}"
+            return f"lekiwi-agent release {id or '--all'} on {robot}{wait}{force}"
         case LowDisk(needed, free):
-            return f"free {_size(max(0, needed - free))} on {robot}{_FORCE}"
+            return f"free {_size(max(0, needed - free))} on {robot}{force}"
         case LowMemory(needed, free):
-            return f"end programs on {robot} that use {_size(max(0, needed - free))} of memory{_FORCE}"
+            return f"end programs on {robot} that use {_size(max(0, needed - free))} of memory{force}"
         case LowBattery(needed, _, charging):
             return (
                 f"wait until it is charged to {needed:.0f} %" if charging else f"put {robot} on its charger"
-            ) + _FORCE
+            ) + force
         case TooHot(limit, _):
-            return f"let {robot} cool down to {limit:.0f} °C{_FORCE}"
+            return f"let {robot} cool down to {limit:.0f} °C{force}"
         case PowerTrouble():
-            return f"give {robot} a stronger power supply or cable, or take load off it{_FORCE}"
+            return f"give {robot} a stronger power supply or cable, or take load off it{force}"
         case Overloaded(limit, _):
-            return f"wait until its load per processor is {limit:.1f} or less{_FORCE}"
+            return f"wait until its load per processor is {limit:.1f} or less{force}"
         case ClockWrong():
-            return f"set the clock of {robot} (timedatectl says whether it is synchronised){_FORCE}"
+            return f"set the clock of {robot} (timedatectl says whether it is synchronised){force}"
         case Settling(_, _, until):
             if until is None:
                 return "deploy a corrected version, or roll back by hand"
             return f"wait until {until:%H:%M:%S}; or deploy a corrected version, or roll back by hand"
         case Overdue():
-            return "clear what it waits for; or deploy with --force; or raise defer_limit of its environment"
+            return f"clear what it waits for{force}; or raise defer_limit of its environment"
 
 
 def _span(seconds: float) -> str:

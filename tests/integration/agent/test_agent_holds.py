@@ -102,7 +102,7 @@ def test_a_held_robot_fetches_and_does_not_switch_until_it_is_released(server: A
     assert robot.current() == one.id and body(port) == "one"
     assert (robot.root / "opt/lekiwi/deployments" / two.id / "code/web.py").exists()
     said = robot.command("why").stdout
-    assert "teleop: held by anna until" in said and f"lekiwi-agent release {held['id']} on this robot" in said
+    assert "teleop: held by anna until" in said and f"lekiwi-agent release {held['id']} on lekiwi-001" in said
     done = robot.command("release", held["id"])
     assert (done.returncode, done.stdout.strip()) == (0, f"released {held['id']}")
     server.healthy(two)

@@ -68,13 +68,14 @@ def test_whatever_force_goes_over_says_so() -> None:
 
 def test_a_lease_is_released_by_its_id_or_runs_out() -> None:
     assert remedy(reasons.Busy("anna", "teleop", AT, AT, "h3"), "lekiwi-002") == (
-        "lekiwi-agent release h3 on lekiwi-002, or wait until 14:02:10; or deploy with --force"
+        "lekiwi-agent release h3 on lekiwi-002, or wait until 14:02:10; "
+        "or go over it: lekiwi robots resume lekiwi-002 --force"
     )
 
 
 def test_a_lock_ends_with_its_process() -> None:
     assert remedy(reasons.Busy("python (pid 1234)", "busy", AT, None, "p1234"), "lekiwi-002") == (
-        "end process 1234 on lekiwi-002; or deploy with --force"
+        "end process 1234 on lekiwi-002; or go over it: lekiwi robots resume lekiwi-002 --force"
     )
 
 

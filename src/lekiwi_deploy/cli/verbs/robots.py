@@ -14,6 +14,7 @@ from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import ago, ahead, plural
 from lekiwi_deploy.cli.table import Cell, Column
 from lekiwi_deploy.cli.verbs.adopt import adopt
+from lekiwi_deploy.cli.verbs.robot_events import events
 from lekiwi_deploy.cli.verbs.upgrade import upgrade
 from lekiwi_deploy.errors import BadInput, LekiwiError
 from lekiwi_deploy.wire.api import NewRobot, Robot, RobotJoin
@@ -30,7 +31,10 @@ COLUMNS = (
 )
 
 
-robots = VerbGroup("robots", help="The robots of the project: adopt, add, list, show, tag, rm, resume, rejoin, upgrade.")
+robots = VerbGroup(
+    "robots", help="The robots of the project: adopt, add, list, show, events, tag, rm, resume, rejoin, upgrade."
+)
+robots.add_command(events)
 robots.add_command(adopt)
 robots.add_command(upgrade)
 
@@ -164,10 +168,11 @@ def tag(run: Run, name: str, labels: tuple[str, ...]) -> None:
 
 @robots.command("resume", cls=Verb)
 @click.argument("name")
+@click.option("--force", is_flag=True, help="Also over a quarantine, holds and unmet conditions; this is audited.")
 @click.pass_obj
-def resume(run: Run, name: str) -> None:
-    """End a pin: the robot goes on to what its environment wants."""
-    robot = run.api.resume_robot(name)
+def resume(run: Run, name: str, force: bool) -> None:
+    """End a pin: the robot goes on to what its environment wants. With --force, now, whatever holds it back."""
+    robot = run.api.resume_robot(name, force=force)
     run.out.object(robot)
     run.out.line(f"{robot.name} goes on to {robot.desired or 'what its environment wants'}")
 
