@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-FOR_TESTS = ("LEKIWI_REQUIRE_MACHINES", "LEKIWI_TEST_CACHE")
+FOR_TESTS = ("LEKIWI_REQUIRE_MACHINES", "LEKIWI_SOAK", "LEKIWI_TEST_CACHE")
 """Variables that configure the tests themselves."""
 
 

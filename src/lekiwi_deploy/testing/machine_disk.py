@@ -18,24 +18,32 @@ _SHUTDOWN = 0x8004587D
 
 
 class Disk:
-    """A disk of `mebibytes` with a file system of `kind`, mounted on `folder`/mount. Needs root and a loop device.
+    """A disk of `mebibytes` with a file system of `kind` (or, with `like`, a copy of what is on the unmounted disk in that file), mounted on
+    `folder`/mount. Needs root and a loop device.
 
     A loop device hides nothing and flushes when it is told to: a memory card that lies about flushing cannot be tried with it.
     """
 
-    def __init__(self, folder: Path, *, kind: str = "ext4", mebibytes: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, kind: str = "ext4", mebibytes: int | None = None, like: Path | None = None
+    ) -> None:
         self.kind = kind
         self.image, self.mount = folder / f"{kind}.image", folder / "mount"
         self.mount.mkdir(parents=True)
-        with self.image.open("wb") as file:
-            file.truncate((mebibytes or KINDS[kind]) << 20)
-        options = ("-F", "-m", "0", "-E", "lazy_itable_init=0,nodiscard") if kind == "ext4" else ()
-        call(f"mkfs.{kind}", "-q", *options, self.image)
+        if like is not None:
+            call("cp", "--sparse=always", "--reflink=auto", like, self.image)
+        else:
+            with self.image.open("wb") as file:
+                file.truncate((mebibytes or KINDS[kind]) << 20)
+            options = ("-F", "-m", "0", "-E", "lazy_itable_init=0,nodiscard") if kind == "ext4" else ()
+            call(f"mkfs.{kind}", "-q", *options, self.image)
         self.attach()
 
     def attach(self) -> None:
         """Mount it; a log that a power cut left is replayed."""
-        options = "loop,errors=remount-ro" if self.kind == "ext4" else "loop"
+        options = (
+            "loop,errors=remount-ro" if self.kind == "ext4" else "loop,nouuid"
+        )  # copies of one disk may be mounted at once
         call("mount", "-t", self.kind, "-o", options, self.image, self.mount)
 
     def cut(self) -> None:
