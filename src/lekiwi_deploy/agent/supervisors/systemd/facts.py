@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lekiwi_deploy.agent.supervisors.supervisor import Told
+from lekiwi_deploy.agent.supervisors.told import after_status
 
 UNIT_PROPERTIES = ("ActiveState", "SubState", "Job", "FreezerState")
 SERVICE_PROPERTIES = (
@@ -39,7 +39,6 @@ _FIELDS = {
     "NRestarts": "restarts",
     "Result": "result",
 }
-_CONTRACT = re.compile(r"(waiting for|owns|released) ([^\s@]+)(?: @([0-9]+(?:\.[0-9]+)?))?\s*\Z")
 _EXITED, _DUMPED = 1, 3  # CLD_EXITED, CLD_DUMPED
 _SANDBOX = {
     200: "its folder cannot be entered",
@@ -128,20 +127,7 @@ def ending(facts: Facts, watchdog_s: float | None) -> str:
 
 def told(before: Told, facts: Facts, *, notify: bool, now: float) -> Told:
     """What it has said of itself by now. `now`: CLOCK_MONOTONIC seconds, for what carries no time."""
-    ready = notify and facts.active in ("active", "reloading")
-    news = replace(before, ready=ready)
-    if facts.text == (before.status or ""):
-        return news
-    news = replace(news, status=facts.text or None)
-    for text in facts.text.split("\n"):
-        match = _CONTRACT.match(text.strip())
-        if match is None:
-            continue
-        at = float(match[3]) if match[3] else now
-        if match[1] == "waiting for":
-            news = replace(news, waiting_for=match[2], owns_since=None)
-        elif match[1] == "owns":
-            news = replace(news, waiting_for=None, owns_since=at, released_at=None)
-        else:
-            news = replace(news, owns_since=None, released_at=at)
-    return news
+    after = after_status(before, facts.text, now)
+    if after.status == before.status:  # no news: it keeps the moment at which it was said
+        after = before
+    return replace(after, ready=notify and facts.active in ("active", "reloading"))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from lekiwi_deploy.agent.supervisors.supervisor import InstanceId
 from lekiwi_deploy.agent.supervisors.systemd.places import PATTERN, Places, command_of, instance_of
 from lekiwi_deploy.agent.supervisors.systemd.record import Counted, UnitRecord, read_record
 from lekiwi_deploy.agent.supervisors.systemd.unit import Unit
 from lekiwi_deploy.wire.encoding import encode
+from lekiwi_deploy.wire.ids import InstanceId
 
 
 class UnitFiles:

@@ -6,13 +6,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from lekiwi_deploy.agent import machine
-from lekiwi_deploy.agent.supervisors.supervisor import InstanceId, ProcessSeen, ProcessState
+from lekiwi_deploy.agent.supervisors.supervisor import ProcessSeen, ProcessState
 from lekiwi_deploy.agent.supervisors.systemd.facts import Facts
 from lekiwi_deploy.agent.supervisors.systemd.files import UnitFiles
 from lekiwi_deploy.agent.supervisors.systemd.manager import Manager
 from lekiwi_deploy.agent.supervisors.systemd.places import PATTERN, command_of, instance_of
 from lekiwi_deploy.agent.supervisors.systemd.record import Counted, UnitRecord
 from lekiwi_deploy.agent.supervisors.systemd.state import Instance
+from lekiwi_deploy.wire.ids import InstanceId
 
 
 async def find(manager: Manager, files: UnitFiles, known: Mapping[InstanceId, str]) -> list[Instance]:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lekiwi_deploy.agent.supervisors.supervisor import InstanceId
+from lekiwi_deploy.wire.ids import InstanceId
 
 TARGET = "lekiwi.target"
 SLICE = "lekiwi.slice"

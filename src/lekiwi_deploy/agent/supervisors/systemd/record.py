@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from lekiwi_deploy.agent.supervisors.supervisor import InstanceId, Launch, instance_id
-from lekiwi_deploy.wire.ids import DeploymentId
+from lekiwi_deploy.agent.supervisors.supervisor import Launch, instance_id
+from lekiwi_deploy.wire.ids import DeploymentId, InstanceId
 
 SECTION = "[X-Lekiwi]"
 _KEY = "Instance="

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.failpoints import fp
 from lekiwi_deploy.agent.paths import Paths
-from lekiwi_deploy.agent.supervisors.supervisor import InstanceId, Launch, ProcessSeen, ProcessState, Told
+from lekiwi_deploy.agent.supervisors.supervisor import Launch, ProcessSeen, ProcessState, Told
 from lekiwi_deploy.agent.supervisors.systemd.boot import BootSets
 from lekiwi_deploy.agent.supervisors.systemd.bus import ADDRESS, Declined
 from lekiwi_deploy.agent.supervisors.systemd.command import Commands
@@ -30,6 +30,7 @@ from lekiwi_deploy.agent.supervisors.systemd.state import Instance, came_up
 from lekiwi_deploy.agent.supervisors.systemd.unit import RESTART_S, Unit, service_unit
 from lekiwi_deploy.errors import LekiwiError
 from lekiwi_deploy.robot.backoff import restart_delay
+from lekiwi_deploy.wire.ids import InstanceId
 
 _STEADY_S = 30.0
 """A process that lived for so long starts its back-off over."""
@@ -46,7 +47,7 @@ class SystemdSupervisor:
         self,
         paths: Paths,
         *,
-        relaunch: Callable[[InstanceId], Launch | None],
+        relaunch: Callable[[ProcessSeen], Launch | None],
         changed: Callable[[InstanceId], None],
         note: Callable[[str, str, ProcessSeen], None],
         randomness: Callable[[], float],
@@ -106,13 +107,13 @@ class SystemdSupervisor:
                     await asyncio.sleep(_AGAIN_S)
             self._forget(known)
 
-    def hold_down(self, instance: InstanceId) -> None:
-        """When it exits, it is not started again."""
+    def hold_down(self, instance: InstanceId, held: bool = True) -> None:
+        """When it exits, it is not started again; `held` false: it is, as any other."""
         known = self._instances.get(instance)
         if known is None:
             return
-        known.held = True
-        if known.seen.state is ProcessState.BACKING_OFF:
+        known.held = held
+        if held and known.seen.state is ProcessState.BACKING_OFF:
             known.cancel_retry()
             self._spawn(self._drop(known))
 
@@ -265,7 +266,7 @@ class SystemdSupervisor:
 
     def _retry(self, known: Instance) -> None:
         known.retry = None
-        launch = self._relaunch(known.seen.instance)
+        launch = self._relaunch(known.seen)
         if launch is None or launch.instance != known.seen.instance:
             self._spawn(self._drop(known))
             return

@@ -105,6 +105,7 @@ def _surroundings(launch: Launch, ground: Ground) -> list[Setting]:
         ("StateDirectoryMode", "0700"),
         ("SyslogIdentifier", line(launch.service, "the service's name")),
         ("LogExtraFields", word(f"LEKIWI_SERVICE={launch.service}", "the service's name")),
+        ("LogExtraFields", word(f"LEKIWI_INSTANCE={launch.instance}", "the instance")),
         ("LogExtraFields", word(f"LEKIWI_DEPLOYMENT={launch.deployment}", "the deployment")),
     ]
 
