@@ -112,6 +112,7 @@ def test_behind_a_firewall_the_relay_is_a_unit_of_its_own(robot: Machine, lan: L
     assert call(robot, 24001, from_=lan) == "TimeoutError", "the firewall has the last word"
     pid = robot.run("systemctl", "show", "-P", "MainPID", "lekiwi-relay").stdout.strip()
     assert robot.run("ps", "-o", "user=", "-p", pid).stdout.strip() not in ("root", "0")
+    robot.run("systemd-analyze", "security", "--threshold=20", "lekiwi-relay.service")  # in tenths
 
     assert steer(robot, "lead", {8000: 24002})["found"] == {"8000": 24001}
     assert call(robot, 8000, from_=lan) == "v2 127.0.0.1"

@@ -18,7 +18,7 @@ from lekiwi_deploy.errors import Failed
 UNIT = "lekiwi-relay"
 _FIRST_SOCKET = 3  # sd_listen_fds(3)
 _LONGEST_S = 30.0
-_SANDBOX = (
+SANDBOX = (
     "DynamicUser=yes",
     "AmbientCapabilities=CAP_NET_BIND_SERVICE",
     "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
@@ -32,6 +32,14 @@ _SANDBOX = (
     "ProtectKernelLogs=yes",
     "ProtectControlGroups=yes",
     "ProtectClock=yes",
+    "ProtectHostname=yes",
+    "ProtectProc=invisible",
+    "ProcSubset=pid",
+    "PrivateMounts=yes",
+    "RemoveIPC=yes",
+    "UMask=0077",
+    "MemoryDenyWriteExecute=yes",
+    "TasksMax=4",
     "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
     "RestrictNamespaces=yes",
     "RestrictRealtime=yes",
@@ -39,9 +47,11 @@ _SANDBOX = (
     "LockPersonality=yes",
     "SystemCallArchitectures=native",
     "SystemCallFilter=@system-service",
+    "SystemCallFilter=~@privileged",
     "LimitNOFILE=524288",
     "OOMScoreAdjust=-500",
 )
+"""Lines of its unit."""
 
 
 def has_systemd(paths: Paths) -> bool:
@@ -76,7 +86,7 @@ def start_command(path: Path) -> tuple[str, ...]:
         f"--socket-property=ListenStream={path}",
         "--socket-property=SocketMode=0600",
         "--socket-property=RemoveOnStop=yes",
-        *(f"--property={line}" for line in _SANDBOX),
+        *(f"--property={line}" for line in SANDBOX),
         *(f"--setenv={name}={value}" for name, value in relay_environment().items()),
         "--",
         *relay_command(_FIRST_SOCKET, path),
