@@ -23,7 +23,7 @@ from lekiwi_deploy.wire.progress import (
     StepFinished,
     StepStarted,
 )
-from lekiwi_deploy.wire.reasons import Fetching, sentence
+from lekiwi_deploy.wire.reasons import HOLDING_OFF, Fetching, sentence
 
 Line = Sequence[str | Cell]
 
@@ -104,11 +104,18 @@ class Narrator:
 
     def waiting(self) -> list[Line]:
         """The robots that the verdict leaves pending, with their reasons."""
-        return [
-            (Cell("   ⏳ ", ""), f"{moved.robot}  ", Cell(why(moved) or "pending", "dim"))
-            for moved in sorted(self.robots.values(), key=lambda moved: moved.robot)
-            if moved.status == "pending"
+        pending = [moved for _, moved in sorted(self.robots.items()) if moved.status == "pending"]
+        lines: list[Line] = [
+            (Cell("   ⏳ ", ""), f"{moved.robot}  ", Cell(why(moved) or "pending", "dim")) for moved in pending
         ]
+        if first := next((moved.robot for moved in pending if holds_off(moved)), None):
+            lines.append((Cell("   → ", "dim"), Cell(f"lekiwi why {first}", "cyan")))
+        return lines
+
+    @property
+    def held_off(self) -> bool:
+        """Whether some robot is there and says "not now"."""
+        return any(moved.status == "pending" and holds_off(moved) for moved in self.robots.values())
 
     def _step_done(self, done: StepFinished) -> list[Line]:
         self._step = None
@@ -171,6 +178,11 @@ class Narrator:
         busy = [moved for moved in self.robots.values() if moved.status in _IN_FLIGHT]
         lines: list[Line] = [(Cell(f"   · {moved.robot}  {why(moved) or moved.status}", "dim"),) for moved in busy[:8]]
         return [*lines, (Cell(f"   · and {len(busy) - 8} more", "dim"),)] if len(busy) > 8 else lines
+
+
+def holds_off(moved: RobotMoved) -> bool:
+    """Whether the robot itself holds the deployment off: somebody says "not now", or a condition is not met."""
+    return any(isinstance(reason, HOLDING_OFF) for reason in moved.waiting)
 
 
 def why(moved: RobotMoved) -> str:

@@ -69,6 +69,12 @@ def _finished(told: Narrator, end: RolloutFinished, took: str) -> tuple[Line, ..
                 (f"✨ {environment} wants {version} now, but has no robots yet",),
                 (Cell("   → ", "dim"), Cell(f"lekiwi robots add NAME --group {environment}", "cyan")),
             )
+        case "done" if end.live == 0 and told.held_off:
+            return (
+                (
+                    f"⏳ Nothing is switched yet: {plural(end.pending, 'robot')} will follow when nothing holds them back",
+                ),
+            )
         case "done" if end.live == 0:
             return ((f"⏳ No robot is online: {plural(end.pending, 'robot')} will follow when they return",),)
         case "done" if end.pending:

@@ -24,7 +24,7 @@ from lekiwi_deploy.wire.progress import (
     StepFinished,
     StepStarted,
 )
-from lekiwi_deploy.wire.reasons import sentence
+from lekiwi_deploy.wire.reasons import HOLDING_OFF, sentence
 
 QUIET_S = 5.0
 LIVE_LINES = 200
@@ -171,7 +171,9 @@ def robot_lines(moved: RobotMoved) -> list[str]:
         case "held":
             return [warned("Held", f"{moved.robot}  {_reasons(moved)}")]
         case "pending" if moved.waiting:
-            return [warned("Pending", f"{moved.robot}  {_reasons(moved)}")]
+            held_off = any(isinstance(reason, HOLDING_OFF) for reason in moved.waiting)
+            hint = [indented(f"  what would clear it: lekiwi why {moved.robot}")] if held_off else []
+            return [warned("Pending", f"{moved.robot}  {_reasons(moved)}"), *hint]
         case _:
             return []
 
