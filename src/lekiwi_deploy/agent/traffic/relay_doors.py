@@ -139,7 +139,9 @@ class Doors:
         if private in self._first:
             self._first[private] = host
         service.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.pairs.add(Pair(client, service, private, self._waits, self._sides, self._closed))
+        pair = Pair(client, service, private, self._waits, self._sides, self._closed)
+        self.pairs.add(pair)
+        pair.start()
 
     def _closed(self, pair: Pair) -> None:
         self.pairs.discard(pair)

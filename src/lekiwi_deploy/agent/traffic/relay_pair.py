@@ -18,8 +18,9 @@ def reset(sock: socket.socket) -> None:
     """Close at once; the peer is told with RST, and that nothing it sent is to be relied on."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    finally:
-        sock.close()
+    except OSError:
+        pass
+    sock.close()
 
 
 class Side:
@@ -122,7 +123,13 @@ class Pair:
         self._waits = waits
         self._sides = sides
         self._closed = closed
-        self.wait()
+
+    def start(self) -> None:
+        """Begin to carry."""
+        try:
+            self.wait()
+        except OSError:  # the kernel does not watch more sockets for us
+            self.break_off()
 
     def wait(self) -> None:
         """Wait for what each side can do next; over when neither can do anything any more."""
