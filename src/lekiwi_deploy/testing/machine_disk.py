@@ -8,7 +8,7 @@ import os
 import struct
 from pathlib import Path
 
-from lekiwi_deploy.testing.machine_tools import call, tried
+from lekiwi_deploy.testing.machine_tools import call, share, tried
 from lekiwi_deploy.testing.waiting import eventually
 
 KINDS = {"ext4": 32, "xfs": 320}
@@ -30,6 +30,8 @@ class Disk:
         self.kind = kind
         self.image, self.mount = folder / f"{kind}.image", folder / "mount"
         self.mount.mkdir(parents=True)
+        share(folder)
+        self._folder = folder
         if like is not None:
             call("cp", "--sparse=always", "--reflink=auto", like, self.image)
         else:
@@ -93,5 +95,6 @@ class Disk:
 
     def close(self) -> None:
         """Unmount it, by force if need be."""
-        if not tried("umount", self.mount):
-            tried("umount", "-l", self.mount)
+        for mount in (self.mount, self._folder):
+            if not tried("umount", mount):
+                tried("umount", "-l", mount)

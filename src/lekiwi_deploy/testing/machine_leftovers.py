@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from lekiwi_deploy.testing.machine_needs import cache_folder, systemd_hierarchy, unified_hierarchy
-from lekiwi_deploy.testing.machine_tools import call, tried
+from lekiwi_deploy.testing.machine_tools import share, tried
 from lekiwi_deploy.testing.waiting import NeverHappened, eventually
 
 NAMESPACES = Path("/run/netns")
@@ -34,11 +34,7 @@ def folder_of(name: str) -> Path:
     run = cache_folder() / "runs" / this_run()
     if not run.exists():
         run.mkdir(parents=True)
-        call("mount", "--bind", run, run)
-        call("mount", "--make-private", run)
-        call(
-            "mount", "--make-shared", run
-        )  # else every machine that boots later would hold on to the mounts of those before
+        share(run)
     folder = run / name
     folder.mkdir()
     return folder

@@ -41,6 +41,14 @@ def tried(*argv: str | Path) -> bool:
     return subprocess.run([str(part) for part in argv], check=False, capture_output=True).returncode == 0
 
 
+def share(folder: Path) -> None:
+    """What is unmounted below `folder` later is so everywhere: else every machine that boots meanwhile, of this test or of another,
+    would hold on to its copy of the mount."""
+    call("mount", "--bind", folder, folder)
+    call("mount", "--make-private", folder)
+    call("mount", "--make-shared", folder)
+
+
 def children(pid: int) -> Sequence[int]:
     """Ids of the processes that `pid`'s main thread started."""
     try:

@@ -38,7 +38,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def image(kind: str, deploys: Deployer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image(kind: str, deploys: Deployer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A disk with a robot on it that has two good deployments."""
     try:
         disk = Disk(tmp_path_factory.mktemp(f"disk-{kind}"), kind=kind)
@@ -48,7 +48,8 @@ def image(kind: str, deploys: Deployer, tmp_path_factory: pytest.TempPathFactory
     for name in "ab":
         assert deploys.run(disk.mount / "robot", name).done
     disk.detach()
-    return disk.image
+    yield disk.image
+    disk.close()
 
 
 @contextmanager
