@@ -23,6 +23,7 @@ from lekiwi_deploy.robot.settling import settling
 from lekiwi_deploy.robot.slots import SlotState
 from lekiwi_deploy.robot.steps import (
     Activate,
+    ComeBack,
     CountStart,
     FallThrough,
     Fetch,
@@ -347,6 +348,11 @@ class SingleRobot:
                 fallen, attempt = record.fell_through(ledger, why)
                 self.make_live(fallen, to, attempt)
                 self.tell(f"{short(failed)} does not come up either ({why}), on to {short(to)}")
+            case ComeBack(failed, to):
+                assert ledger.live is None
+                attempt = Attempt(deployment=failed, generation=ledger.generation, why=ledger.slots[failed].why or "")
+                self.make_live(ledger, to, attempt)
+                self.tell(f"nothing ran since {short(failed)} failed; now {short(to)} can")
             case GiveUp(failed, why, _):
                 self.freed.discard(failed)
                 self.remember(record.gave_up(ledger, why, self.now, ()))

@@ -190,6 +190,28 @@ def test_a_first_deployment_that_fails_leaves_nothing_to_go_back_to() -> None:
     assert robot.process == B
 
 
+def test_what_takes_the_machine_down_is_not_started_again_while_what_ran_before_is_mended() -> None:
+    robot = running(A, B=Way.KILLS_AT_START)
+    robot.loses(A)
+    robot.wants(B)
+    robot.unobtainable = {A}
+    robot.works()
+    assert (robot.process, robot.ledger.live, len(robot.starts[B])) == (None, None, 3), robot.told()
+    robot.unobtainable = set()
+    robot.connects()
+    robot.works()
+    assert (robot.process, robot.state(A), robot.state(B)) == (A, SlotState.GOOD, SlotState.QUARANTINED), robot.told()
+    outcome = robot.ledger.outcome
+    assert outcome is not None and (outcome.deployment, outcome.result) == (B, Result.ROLLED_BACK)
+
+
+def test_what_takes_the_machine_down_is_not_left_running_whatever_the_policy() -> None:
+    robot = running(A, B=Way.KILLS_AT_START)
+    robot.wants(B, policy=TrialPolicy(roll_back=False))
+    robot.works()
+    assert robot.process == A, robot.told()
+
+
 def test_a_policy_without_rollback_leaves_the_failed_one_running() -> None:
     robot = running(A, B=Way.FAILS)
     robot.wants(B, policy=TrialPolicy(roll_back=False))

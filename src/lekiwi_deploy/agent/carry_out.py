@@ -15,6 +15,7 @@ from lekiwi_deploy.robot.affected import Affected, affected
 from lekiwi_deploy.robot.ledger import Attempt, Ledger
 from lekiwi_deploy.robot.steps import (
     Activate,
+    ComeBack,
     CountStart,
     FallThrough,
     Fetch,
@@ -68,6 +69,8 @@ async def carry_out(robot: Robot, step: Step) -> None:
             _roll_back(robot, step)
         case FallThrough():
             _fall_through(robot, step)
+        case ComeBack():
+            _come_back(robot, step)
         case GiveUp():
             _give_up(robot, step)
         case Hold(deployment, why, service):
@@ -218,6 +221,16 @@ def _fall_through(robot: Robot, step: FallThrough) -> None:
         "fell_through", f"{step.failed} did not come up either: {step.why}{stays} {step.to}", step.failed, step.service
     )
     _make_live(robot, ledger, robot.plan_of(step.to), instead_of=attempt, decided=decided)
+
+
+def _come_back(robot: Robot, step: ComeBack) -> None:
+    decided = machine.boottime()
+    if not _sound(robot, step.to):
+        return
+    why = robot.ledger.slots[step.failed].why or ""
+    attempt = Attempt(deployment=step.failed, generation=robot.ledger.generation, why=why)
+    robot.history.note("rolled_back", f"nothing ran since {step.failed} failed; now {step.to} can", step.to)
+    _make_live(robot, robot.ledger, robot.plan_of(step.to), instead_of=attempt, decided=decided)
 
 
 def _sound(robot: Robot, deployment: DeploymentId) -> bool:

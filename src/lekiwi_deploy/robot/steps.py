@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lekiwi_deploy.robot.instance_types import Action
 from lekiwi_deploy.robot.slots import SlotState
 from lekiwi_deploy.robot.trial import Bad, Good, Healthy, Judgement, Relapsed
 from lekiwi_deploy.wire.ids import DeploymentId
@@ -56,10 +57,17 @@ class PointCurrent:
 
 
 @dataclass(frozen=True, slots=True)
-class RestartServices:
-    """Stop what runs of these and start what the live one says."""
+class ChangeInstances:
+    """Do this to the processes of services, so that they become what the live one says (see `instances.py`)."""
 
-    names: tuple[str, ...]
+    actions: tuple[Action, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepForBoot:
+    """Make this one what the machine starts at boot, before and without the agent."""
+
+    deployment: DeploymentId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,14 @@ class FallThrough:
 
 
 @dataclass(frozen=True, slots=True)
+class ComeBack:
+    """Nothing runs since `failed` failed, and now there is something to go back to after all."""
+
+    failed: DeploymentId
+    to: DeploymentId
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """`failed` is quarantined and there is nothing to go back to: its services stop."""
 
@@ -136,8 +152,8 @@ class Prune:
 
 
 Step = (
-    Fetch | StopFetch | LayOut | Activate | CountStart | PointCurrent | RestartServices | MarkHealthy | MarkRelapsed
-    | MarkGood | RollBack | FallThrough | GiveUp | Hold | TearDown | Prune
+    Fetch | StopFetch | LayOut | Activate | CountStart | PointCurrent | ChangeInstances | MarkHealthy | MarkRelapsed
+    | MarkGood | RollBack | FallThrough | ComeBack | GiveUp | Hold | TearDown | Prune | KeepForBoot
 )  # fmt: skip
 
 
@@ -145,6 +161,7 @@ Step = (
 class Observed:
     """The robot, now. `present`: all files here; `laid_out`: tree complete. `live`: by the ledger; `current`: what the link names.
     `lost`: what would be gone back to if its files were here. `stale`: services whose process is not the one that `live` says.
+    `changes`: what is to be done to processes; `boots`: what the machine is to start at boot, and whether it does.
     `judgement`: of the open trial, None: there is none; `boot_counted`: that trial was started in this boot. `blocked`: why a fetch is
     not tried now. `unfit`: this platform's key for those that have nothing for it."""
 
@@ -156,6 +173,9 @@ class Observed:
     fallback: DeploymentId | None = None
     lost: DeploymentId | None = None
     stale: tuple[str, ...] = ()
+    changes: tuple[Action, ...] = ()
+    boots: DeploymentId | None = None
+    kept_for_boot: bool = True
     judgement: Judgement | None = None
     boot_counted: bool = True
     fetching: DeploymentId | None = None
@@ -201,7 +221,7 @@ def next_steps(wanted: DeploymentId | None, seen: Observed, holds: tuple[Reason,
             return Next((*_drop_fetch(seen), *_stay_up(seen), Fetch(wanted)))
         case SlotState.QUARANTINED:
             why = seen.why.get(wanted, "")
-            return Next(_at_rest(seen), (Quarantined(wanted, why),))
+            return Next(_come_back(wanted, seen) or _at_rest(seen), (Quarantined(wanted, why),))
         case SlotState.STAGED | SlotState.TRIAL | SlotState.GOOD | SlotState.HELD:
             if wanted not in seen.laid_out:
                 if wanted in seen.blocked:
@@ -222,7 +242,8 @@ def _settle(seen: Observed) -> Step | None:
                 return Hold(seen.live, why, service)
             if returning and seen.fallback is not None:
                 return FallThrough(seen.live, seen.fallback, why, service)
-            if seen.fallback is None and seen.lost is not None:
+            down = service is None  # the machine, again and again: then it is not left running
+            if seen.fallback is None and seen.lost is not None and not down:
                 return Hold(seen.live, f"{why}; and the files of {seen.lost}, which ran before, are damaged", service)
             if seen.fallback is None:
                 return GiveUp(seen.live, why, service)
@@ -239,12 +260,21 @@ def _settle(seen: Observed) -> Step | None:
             return None
 
 
+def _come_back(failed: DeploymentId, seen: Observed) -> tuple[Step, ...]:
+    """Nothing runs; what would be gone back to has come, or was mended."""
+    back = seen.fallback
+    if seen.live is not None or back is None or back in seen.blocked:
+        return ()
+    return (ComeBack(failed, back),) if back in seen.laid_out else (LayOut(back),)
+
+
 def _stay_up(seen: Observed, *, repair: bool = False) -> tuple[Step, ...]:
     """What keeps the live one running. `repair`: nothing else is to be fetched, so what the live one lacks may be."""
     live = seen.live
-    drop = _drop_fetch(seen, keep=(live, seen.lost)) if repair else ()
+    whole = live is None or live in seen.present or live in seen.blocked
+    drop = _drop_fetch(seen, keep=(live, seen.lost if whole else None)) if repair else ()
     if live is None:
-        return (*drop, RestartServices(seen.stale)) if seen.stale else drop
+        return (*drop, ChangeInstances(seen.changes)) if seen.changes else drop
     if seen.judgement is not None and not seen.boot_counted:
         return (*drop, CountStart(live))
     if live not in seen.laid_out:
@@ -256,8 +286,8 @@ def _stay_up(seen: Observed, *, repair: bool = False) -> tuple[Step, ...]:
     steps: tuple[Step, ...] = drop
     if seen.current != live:
         steps += (PointCurrent(live),)
-    if seen.stale:
-        steps += (RestartServices(seen.stale),)
+    if seen.changes:
+        steps += (ChangeInstances(seen.changes),)
     return steps
 
 
@@ -283,7 +313,9 @@ def _drop_fetch(seen: Observed, keep: tuple[DeploymentId | None, ...] = ()) -> t
 
 
 def _tidy(seen: Observed) -> tuple[Step, ...]:
-    """What can wait until nothing else is to be done: the fallback's files and tree, and what is not needed any more."""
+    """What can wait until nothing else is to be done: what boots, the fallback's files and tree, and what is not needed any more."""
+    if not seen.kept_for_boot:
+        return (KeepForBoot(seen.boots),)
     lost = seen.lost
     if lost is not None and lost not in seen.present and lost not in seen.blocked:
         return () if seen.fetching is not None else (Fetch(lost),)
