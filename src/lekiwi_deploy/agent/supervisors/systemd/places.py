@@ -13,23 +13,23 @@ TARGET = "lekiwi.target"
 SLICE = "lekiwi.slice"
 BOOT = "lekiwi-boot.service"
 TRAFFIC = "lekiwi-traffic.service"
-PATTERN = "lekiwi-*:*.service"
+PATTERN = "lekiwi-*.*.service"
 """Matches the units of all instances, and of commands."""
 
-_UNIT = re.compile(r"lekiwi-([a-z0-9][a-z0-9._-]*-[0-9a-f]{8}):[0-9a-f]{8}\.service\Z")
-_COMMAND = re.compile(r"lekiwi-([a-z0-9][a-z0-9._-]*-[0-9a-f]{8}):run-[0-9a-f]{8}\.service\Z")
+_UNIT = re.compile(r"lekiwi-([a-z0-9][a-z0-9._-]*-[0-9a-f]{8})\.[0-9a-f]{8}\.service\Z")
+_COMMAND = re.compile(r"lekiwi-([a-z0-9][a-z0-9._-]*-[0-9a-f]{8})\.run-[0-9a-f]{8}\.service\Z")
 _USER = re.compile(r"[a-z0-9][a-z0-9_-]{0,23}\Z")
 
 
 def unit_of(instance: InstanceId, *content: str) -> str:
     """The name of its unit: another one for other content (its text, its variables), so that systemd never has an old version of it
     loaded and never needs to read its files again."""
-    return f"lekiwi-{instance}:{_digest(content)}.service"
+    return f"lekiwi-{instance}.{_digest(content)}.service"
 
 
 def command_unit(instance: InstanceId, *content: str) -> str:
     """The name of the unit that runs one command as the instance would."""
-    return f"lekiwi-{instance}:run-{_digest(content)}.service"
+    return f"lekiwi-{instance}.run-{_digest(content)}.service"
 
 
 def instance_of(unit: str) -> InstanceId | None:
