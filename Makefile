@@ -6,7 +6,7 @@ ARGS ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit integration acceptance robots bench docs setup format clean
+.PHONY: help demo test lint unit integration acceptance robots soak bench docs setup format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ acceptance: $(STAMP) ## real server, agents, git, CLI
 
 robots: $(STAMP) ## robots with systemd, booted in containers (root)
 	@$(BIN)/pytest tests/robots
+
+soak: $(STAMP) ## every fault point and power cut, not a sample (root; an hour)
+	@LEKIWI_SOAK=1 $(BIN)/pytest -s tests/integration/faults
 
 test: lint ## everything that CI runs
 	@$(BIN)/pytest tests

@@ -65,7 +65,8 @@ class Deployer:
         assert self._server.stdin is not None and self._server.stdout is not None
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
-        code = int(self._server.stdout.readline())
+        code = int(self._server.stdout.readline() or "1000")
+        assert code != 1000, "the program that deploys has ended: it says why on stderr"
         lines = out.read_text().splitlines() if out.exists() else []
         return Told(code, lines)
 
@@ -135,6 +136,15 @@ def unsettled(root: Path) -> list[str]:
     ]
     parts = list(paths.downloads.iterdir())
     return found + [f"left behind: {path.name}" for path in (*incoming, *parts)]
+
+
+def settle(deploys: Deployer, root: Path, told: Told) -> list[str]:
+    """What is wrong now, and after the next deployment."""
+    found = wrongs(root, told)
+    again = deploys.run(root)
+    if not again.done:
+        return [*found, f"the next deployment did not get through: {again}"]
+    return found + unsettled(root)
 
 
 def _slot(paths: Paths, name: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from faults_world import Deployer, Told, copied, spread, unsettled, wrongs
+from faults_world import Deployer, copied, settle, spread
 
 from lekiwi_deploy.content.failpoints import NAMES
 
@@ -34,15 +34,6 @@ UNREACHED = {
 }
 """Failpoints that a deployment without services does not come by, and who does."""
 ACTIONS = ("kill", "ENOSPC", "EIO", "EROFS")
-
-
-def settle(deploys: Deployer, root: Path, told: Told) -> list[str]:
-    """What is wrong now, and after the next deployment."""
-    found = wrongs(root, told)
-    again = deploys.run(root)
-    if not again.done:
-        return [*found, f"the next deployment did not get through: {again}"]
-    return found + unsettled(root)
 
 
 @pytest.mark.timeout(3600)
