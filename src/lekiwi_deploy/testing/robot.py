@@ -70,10 +70,12 @@ class LocalRobot:
         hands.environment = self.environment
         return hands.run(self._at.agent, *arguments, "--root", str(self.root), within_s=within_s)
 
-    def start(self) -> None:
-        """Start the agent; does not wait for its link."""
+    def start(self, **more: str) -> None:
+        """Start the agent, with `more` variables; does not wait for its link."""
         self._program = Program(
-            [self._at.agent, "run", "--root", str(self.root)], environment=self.environment, output=self.output
+            [self._at.agent, "run", "--root", str(self.root)],
+            environment={**self.environment, **more},
+            output=self.output,
         )
 
     def start_elsewhere(self, boot_id: str) -> None:
