@@ -59,6 +59,13 @@ class Doors:
         self._open = {}
         return None
 
+    def lead_somewhere(self) -> bool:
+        """Whether somebody listens behind any of the ports, or is being talked to."""
+        try:
+            return bool(self.pairs) or any(listeners(private) for private in self.targets.values())
+        except OSError:  # the kernel does not tell now
+            return True
+
     def connections(self, private: int) -> int:
         """How many go to that private port now."""
         return sum(pair.private == private for pair in self.pairs)

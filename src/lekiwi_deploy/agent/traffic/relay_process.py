@@ -1,9 +1,10 @@
 """The relay: a small process that listens on the public ports and carries every connection to a private port of this machine.
 
-    python -m lekiwi_deploy.agent.traffic.relay_process FD PATH
+    python -m lekiwi_deploy.agent.traffic.relay_process FD PATH [SECONDS]
 
 FD: a listening Unix socket, at PATH, for the words of `relay_words.py`. It outlives the agent that started it, and is found by the
-next one at PATH. It ends when it is told to, or when there is nothing to carry and no port to listen on, or PATH is no longer its own.
+next one at PATH. It ends when it is told to, or when there is nothing to carry and no port to listen on. Without an agent it looks every
+SECONDS: when PATH is no longer its own, or nobody listened behind any of its ports at two looks, it lets go of them.
 No library is used that costs memory or time to start: there is one on every robot.
 """
 
@@ -14,6 +15,7 @@ import socket
 import sys
 from collections.abc import Callable
 from resource import RLIMIT_NOFILE, getrlimit, setrlimit
+from time import monotonic as _clock
 
 from lekiwi_deploy.agent.traffic.relay_doors import Doors
 from lekiwi_deploy.agent.traffic.relay_pair import Side
@@ -22,13 +24,15 @@ from lekiwi_deploy.agent.traffic.relay_words import LANGUAGE, LONGEST_LINE, read
 _FIRST_S = 10.0
 """How long the agent that started it may take to turn to it."""
 _LOOK_S = 30.0
-"""How often a relay without an agent looks whether it can be found."""
 
 
 class Relay:
-    """`control`: the listening Unix socket. `path`: where it is."""
+    """`control`: the listening Unix socket. `path`: where it is. `look_s`: how often it looks whether it is of any use, without an agent."""
 
-    def __init__(self, control: socket.socket, path: str) -> None:
+    def __init__(self, control: socket.socket, path: str, look_s: float) -> None:
+        self._look_s = look_s
+        self._look_at = 0.0
+        self._useless = 0
         self._waits = select.epoll()
         self._sides: dict[int, Side] = {}
         self._handlers: dict[int, Callable[[], None]] = {}
@@ -47,14 +51,24 @@ class Relay:
         sides, handlers, poll = self._sides, self._handlers, self._waits.poll
         self._wanted = bool(poll(_FIRST_S))
         while not self._over():
-            for fd, events in poll(None if self._agents else _LOOK_S, 256):
+            for fd, events in poll(None if self._agents else self._look_s, 256):
                 side = sides.get(fd)
                 if side is not None:
                     side.ready(events)
                 elif fd in handlers:
                     handlers[fd]()
-            if not self._agents and _identity(self._path) != self._identity:
-                self._doors.lead({})  # nobody can find us any more: take no new connections, and end with the last one
+            if self._agents:
+                self._useless = 0
+            elif _clock() >= self._look_at:
+                self._look_at = _clock() + self._look_s
+                self._look()
+
+    def _look(self) -> None:
+        """Without an agent: go on only as long as one can find us, and there is something behind the ports."""
+        found = _identity(self._path) == self._identity
+        self._useless = 0 if self._doors.lead_somewhere() else self._useless + 1
+        if not found or self._useless > 1:
+            self._doors.lead({})  # take no new connections, and end with the last one
 
     def _over(self) -> bool:
         idle = not self._doors.targets and not self._doors.pairs and not self._doors.connecting
@@ -134,7 +148,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _, hard = getrlimit(RLIMIT_NOFILE)
     setrlimit(RLIMIT_NOFILE, (hard, hard))
-    Relay(control, sys.argv[2]).run()
+    Relay(control, sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else _LOOK_S).run()
 
 
 if __name__ == "__main__":

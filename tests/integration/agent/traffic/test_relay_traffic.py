@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -15,8 +16,9 @@ from traffic_world import call, ended, free_port, program, until, who
 
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.traffic.relay import RelayTraffic
-from lekiwi_deploy.agent.traffic.relay_command import relay_environment
+from lekiwi_deploy.agent.traffic.relay_command import relay_command, relay_environment
 from lekiwi_deploy.agent.traffic.relay_link import find
+from lekiwi_deploy.agent.traffic.relay_words import targets_line
 from lekiwi_deploy.agent.traffic.sock_diag import established
 from lekiwi_deploy.errors import Conflict
 
@@ -171,6 +173,26 @@ async def test_a_relay_whose_folder_vanished_lets_go_of_its_ports(relay: RelayTr
         (paths.run / "relay.sock").unlink()
         await relay.close()
         await until("it has ended", lambda: ended(pid))
+
+
+async def test_a_relay_without_agent_and_services_lets_go_of_its_ports(tmp_path: Path) -> None:
+    path, public = tmp_path / "relay.sock", free_port()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        command = (*relay_command(listening.fileno(), path), "0.05")
+        process = subprocess.Popen(command, env=relay_environment(), pass_fds=(listening.fileno(),))  # noqa: ASYNC220
+    async with program("v1") as private:
+        agent = await find(path, lambda link: None)
+        assert agent is not None
+        assert await agent.ask(targets_line("lead", {public: private})) == "ok"
+        agent.close()
+        caller = await call(public)
+        await asyncio.sleep(0.5)
+        assert await caller.echo(b"many looks later") and await who(public) == "v1"
+        await caller.close()
+    await asyncio.to_thread(process.wait, 10)
+    assert await who(public) == "nobody"
 
 
 async def test_a_deep_folder_is_no_obstacle(tmp_path: Path) -> None:
