@@ -18,6 +18,8 @@ from lekiwi_deploy.agent.supervisors.systemd.unit import Unit
 
 TRAFFIC_RULES = "traffic.nft"
 _SETS = "sets"
+_FROM_WANTS = "../../../../../systemd/system"
+_FROM_UNITS = "../../lekiwi/boot/current/wants"
 _MODES = {"run": 0o755}
 """Of folders in a set, as they become in /run/lekiwi; the others are for root alone."""
 
@@ -50,7 +52,7 @@ class BootSets:
         if not self._wants.is_symlink():
             if self._wants.is_dir():
                 shutil.rmtree(self._wants)
-            _point(self._wants, str(current / "wants"))
+            _point(self._wants, _FROM_UNITS)
         self._sweep({unit.name for unit in units})
 
     def remove(self) -> None:
@@ -103,7 +105,7 @@ def _write_set(folder: Path, wanted: Mapping[str, bytes | None]) -> None:
     for name, content in wanted.items():
         path = folder / name
         if content is None:
-            path.symlink_to(f"/etc/systemd/system/{path.name}")
+            path.symlink_to(f"{_FROM_WANTS}/{path.name}")
         else:
             _write_file(path, content, 0o666 if path.parent.name == "locks" else 0o600)
     for made in sorted(folders, reverse=True):

@@ -8,6 +8,7 @@ kill.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -18,6 +19,8 @@ from lekiwi_deploy.errors import BadInput
 
 Setting = tuple[str, str]
 
+_KIND = re.compile(r"(char|block)-[A-Za-z0-9_-]+\Z")
+_GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?\Z")
 TASKS_MAX = 2048
 """Processes and threads of a service that says nothing of it."""
 _ALWAYS: tuple[Setting, ...] = (
@@ -81,8 +84,13 @@ def _devices(granted: Grants) -> Iterator[Setting]:
     if not granted.devices:
         yield "PrivateDevices", "yes"
     for device in granted.devices:
+        if not device.startswith("/") and not _KIND.match(device):
+            raise BadInput(f"there can be no kind of device called {device[:60]!r}")
         yield "DeviceAllow", f"{word(device, 'a device')} rw" if device.startswith("/") else f"{device} rw"
     if granted.groups:
+        wrong = [group for group in granted.groups if not _GROUP.match(group)]
+        if wrong:
+            raise BadInput(f"there can be no group called {wrong[0][:60]!r}")
         yield "SupplementaryGroups", " ".join(granted.groups)
 
 
