@@ -62,9 +62,13 @@ class Faults:
 
 
 class AgentServer:
-    """Runs in a thread. What the agent sent is in `reports`, `events`, `logs`; what it fetched in `requests`."""
+    """Runs in a thread. What the agent sent is in `reports`, `events`, `logs`; what it fetched in `requests`. `files`: more of what it
+    serves, by path; `update_key`: what it gives a robot that joins, in hex."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.host = host
+        self.update_key = ""
+        self.files: dict[str, bytes] = {}
         self.faults = Faults()
         self.reports: list[Report] = []
         self.events: dict[int, Any] = {}
@@ -90,13 +94,13 @@ class AgentServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def start(self) -> None:
         """Serve, on the same port each time."""
         config = uvicorn.Config(
             self._app,
-            host="127.0.0.1",
+            host=self.host,
             port=self.port,
             log_level=os.environ.get("TEST_SERVER_LOG", "critical"),
             ws="websockets-sansio",
@@ -284,6 +288,8 @@ class AgentServer:
         if path == "/api/join":
             return await self._join(body, send)
         self.requests.append(f"{scope['method']} {path}" + (f" from {query['from'][:8]}" if "from" in query else ""))
+        if path in self.files:
+            return await _answer(send, 200, self.files[path])
         if self.faults.status is not None:
             return await _answer(send, self.faults.status, encode(ErrorBody(code="unavailable", message="not now")))
         if self.faults.bad_tickets and headers.get("authorization") != "Ticket new-ticket":
@@ -305,7 +311,11 @@ class AgentServer:
         self.joins += 1
         self.public_key = base64.b64decode(request.public_key)
         joined = Joined(
-            robot=ROBOT, project=ProjectName("kiwi"), environment=EnvironmentName("production"), server=SERVER_ID
+            robot=ROBOT,
+            project=ProjectName("kiwi"),
+            environment=EnvironmentName("production"),
+            server=SERVER_ID,
+            update_key=self.update_key,
         )
         await _answer(send, 200, encode(joined))
 

@@ -17,7 +17,7 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "TZ")
 
 
 async def run(argv: Sequence[str], *, folder: Path, helpers: set[int], within_s: float) -> tuple[bool, str]:
-    """Whether it exited with 0, and what it wrote. `helpers`: the process ids that somebody waits for. Raises `OSError` when it cannot be
+    """Whether it exited with 0, and what it wrote, or how it ended without a word. `helpers`: the process ids that somebody waits for. Raises `OSError` when it cannot be
     started."""
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     with TemporaryFile() as output:
@@ -41,4 +41,4 @@ async def run(argv: Sequence[str], *, folder: Path, helpers: set[int], within_s:
         output.seek(0)
         text = output.read(_LONGEST).decode(errors="replace").strip()
     good = how == "exited with code 0"
-    return good, text if good else f"{text}\n{how}".strip()
+    return good, text if good or text else how
