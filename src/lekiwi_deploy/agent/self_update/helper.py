@@ -17,8 +17,8 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "TZ")
 
 
 async def run(argv: Sequence[str], *, folder: Path, helpers: set[int], within_s: float) -> tuple[bool, str]:
-    """Whether it exited with 0, and what it wrote, or how it ended without a word. `helpers`: the process ids that somebody waits for. Raises `OSError` when it cannot be
-    started."""
+    """Whether it exited with 0, and what it wrote, or how it ended without a word. `helpers`: the process ids that somebody waits for.
+    Raises `OSError` when it cannot be started."""
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     with TemporaryFile() as output:
         pid, pidfd = spawn(argv, folder=folder, environment=environment, output=output.fileno())
