@@ -10,6 +10,7 @@ from lekiwi_deploy.agent.install import systemctl
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.self_update import own_units
 from lekiwi_deploy.agent.self_update.units import NET_HALF, ROOT_HALF
+from lekiwi_deploy.agent.supervisors.systemd import fixed_units
 from lekiwi_deploy.errors import Failed, LekiwiError, TimedOut
 from lekiwi_deploy.wire.local import RobotHere, StatusPlease
 
@@ -28,7 +29,8 @@ def start() -> None:
     """Enabled for every boot, and running this release now. Services of deployments are not touched. Raises `Failed` with what the
     agent said last when it does not start."""
     systemctl.call("daemon-reload")
-    systemctl.call("enable", "--quiet", *ENABLED)
+    systemctl.call("enable", "--quiet", *ENABLED, *fixed_units.ENABLED)
+    systemctl.call("start", *fixed_units.ENABLED)
     for unit in ENABLED:
         try:
             systemctl.call("restart", unit)

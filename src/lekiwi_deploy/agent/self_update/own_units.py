@@ -1,15 +1,17 @@
-"""The agent's units, and what runs before it starts, as this release has them."""
+"""The units that are the same on every robot (the agent's own, and those around its services) and what runs before the agent starts, as
+this release has them."""
 
 from __future__ import annotations
 
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.self_update.units import BEFORE_START, UNITS
+from lekiwi_deploy.agent.supervisors.systemd.fixed_units import FIXED_UNITS
 from lekiwi_deploy.content.durable import write_durably
 
 
 def write(paths: Paths) -> bool:
     """Write those that are not so already; whether there were any (then systemd is to read them again). Raises `OSError`."""
-    wanted = {paths.root / "etc/systemd/system" / name: text for name, text in UNITS.items()}
+    wanted = {paths.root / "etc/systemd/system" / name: text for name, text in {**UNITS, **FIXED_UNITS}.items()}
     wanted[paths.agents / "before-start"] = BEFORE_START
     changed = False
     for path, text in wanted.items():
