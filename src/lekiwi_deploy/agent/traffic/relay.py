@@ -114,6 +114,7 @@ class RelayTraffic:
             case ["ok"]:
                 self._targets = dict(targets)
             case ["taken", port, code]:
+                self._link.may_end = not self._targets
                 raise cannot_listen(int(port), int(code))
             case _:
                 raise Failed(f"the relay process {self._link.pid} did not understand: {' '.join(answer)}")

@@ -23,7 +23,7 @@ from lekiwi_deploy.agent.traffic.relay_words import LANGUAGE, LONGEST_LINE, read
 
 _FIRST_S = 10.0
 """How long the agent that started it may take to turn to it."""
-_LOOK_S = 30.0
+_LOOK_S = 10.0
 
 
 class Relay:

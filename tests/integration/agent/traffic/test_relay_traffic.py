@@ -69,6 +69,19 @@ async def test_several_ports_change_at_once_or_not_at_all(relay: RelayTraffic) -
         assert [await who(first), await who(second)] == ["b", "a"]
 
 
+async def test_a_relay_that_got_none_of_its_ports_is_no_loss(relay: RelayTraffic, lost: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        occupied = other.getsockname()[1]
+        for _ in range(2):
+            with pytest.raises(Conflict):
+                await relay.lead({occupied: occupied + 1})
+            await until("it has ended", lambda: relay.pid is None)
+    assert lost == []
+    async with program("v1") as private:
+        await relay.lead({occupied: private})
+        assert await who(occupied) == "v1"
+
+
 async def test_a_port_that_is_led_nowhere_any_more_is_free(relay: RelayTraffic) -> None:
     public, other = free_port(), free_port()
     async with program("v1") as private:
