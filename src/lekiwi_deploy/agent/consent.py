@@ -55,6 +55,7 @@ class Consent:
             longest_s=longest_s,
             all_holds=self.holds,
             changed=self._changed,
+            renewed=wake,
             switching=switching,
         )
 

@@ -143,7 +143,7 @@ def why(options: argparse.Namespace, terminal: Terminal) -> int:
 def why_lines(here: Any) -> list[str]:
     """What holds the wanted deployment back, for a person. `here`: a `RobotHere`."""
     from lekiwi_deploy.robot.holds import busy
-    from lekiwi_deploy.wire.reasons import key, remedy, sentence
+    from lekiwi_deploy.wire.reasons import in_zone, key, remedy, sentence
 
     running = here.report.running
     runs = running.deployment if running is not None else None
@@ -159,11 +159,14 @@ def why_lines(here: Any) -> list[str]:
     for number, reason in enumerate(here.report.waiting, 1):
         since: Mapping[str, datetime] = here.since
         at = since.get(key(reason))
-        lines.append(f"{number}. {sentence(reason)}" + (f"  (since {_clock(at)})" if at is not None else ""))
-        lines.append(f"   → {remedy(reason, here.robot)}")
+        here_now = in_zone(reason, None)
+        lines.append(f"{number}. {sentence(here_now)}" + (f"  (since {_clock(at)})" if at is not None else ""))
+        lines.append(f"   → {remedy(here_now, here.robot)}")
     told = {getattr(reason, "id", None) for reason in here.report.waiting}
     lines += [
-        f"the next deployment will wait: {sentence(busy(one))} ({one.id})" for one in here.holds if one.id not in told
+        f"the next deployment will wait: {sentence(in_zone(busy(one), None))} ({one.id})"
+        for one in here.holds
+        if one.id not in told
     ]
     return lines
 

@@ -41,7 +41,7 @@ _PEER = struct.Struct("3i")
 
 class HoldDesk:
     """Takes requests at `path` and keeps `book`. `all_holds` lists every hold there is, locks too; `changed` is called with a line for
-    the history when leases came or went; `switching`: whether a switch is under way."""
+    the history when leases came or went, `renewed` when one lasts longer; `switching`: whether a switch is under way."""
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class HoldDesk:
         longest_s: float,
         all_holds: Callable[[], tuple[Hold, ...]],
         changed: Callable[[str, str], None],
+        renewed: Callable[[], None],
         switching: Callable[[], bool],
     ) -> None:
         self._path = path
@@ -58,6 +59,7 @@ class HoldDesk:
         self._longest_s = longest_s
         self._all_holds = all_holds
         self._changed = changed
+        self._renewed = renewed
         self._switching = switching
         self._server: asyncio.AbstractServer | None = None
         self._connections: set[asyncio.StreamWriter] = set()
@@ -109,12 +111,13 @@ class HoldDesk:
                 case HoldPlease():
                     return self._take(ask, asker, tied)
                 case RenewPlease(id=id, for_s=for_s):
+                    now = moment()
                     book, lease = holds.renew(
-                        self._book.book, asker, moment(), id=id, for_s=for_s, longest_s=self._longest_s
+                        self._book.book, asker, now, id=id, for_s=for_s, longest_s=self._longest_s
                     )
                     self._book.keep(book)
-                    self._changed("held", f"{lease.owner} renewed {id} ({lease.reason}) for {for_s:g} s")
-                    return Lease(hold=lease.hold(), left_s=for_s, switching=self._switching())
+                    self._renewed()
+                    return Lease(hold=lease.hold(now), left_s=for_s, switching=self._switching())
                 case ReleasePlease(id=id):
                     book, ids = holds.release(self._book.book, asker, moment(), id=id)
                     self._book.keep(book)
@@ -129,10 +132,11 @@ class HoldDesk:
             return HoldRefused(code="failed", message=f"the robot's disk cannot be written: {error.strerror}")
 
     def _take(self, ask: HoldPlease, asker: Asker, tied: list[str]) -> Lease:
+        now = moment()
         book, lease = holds.take(
             self._book.book,
             asker,
-            moment(),
+            now,
             reason=ask.reason,
             for_s=ask.for_s,
             owner=ask.owner,
@@ -144,7 +148,7 @@ class HoldDesk:
             tied.append(lease.id)
         how_long = "while its connection stands" if ask.for_s is None else f"for {ask.for_s:g} s"
         self._changed("held", f"{lease.owner} holds switches off {how_long}: {lease.reason} ({lease.id})")
-        return Lease(hold=lease.hold(), left_s=ask.for_s, switching=self._switching())
+        return Lease(hold=lease.hold(now), left_s=ask.for_s, switching=self._switching())
 
     def _end(self, tied: list[str]) -> None:
         """The connection that these leases were tied to is gone."""

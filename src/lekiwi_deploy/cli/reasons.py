@@ -1,19 +1,8 @@
-"""Reasons as a person reads them here: times in local time, and for how long. Pure: now is an argument."""
+"""For how long something holds a robot back, as a person reads it. Pure: now is an argument."""
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
-
-import msgspec
-
-from lekiwi_deploy.wire.reasons import Reason
-
-
-def local(reason: Reason, zone: tzinfo | None) -> Reason:
-    """`reason` with its times in `zone` (None: that of this machine), so that its sentence shows them so."""
-    fields = {name: getattr(reason, name) for name in reason.__struct_fields__}
-    times = {name: value.astimezone(zone) for name, value in fields.items() if isinstance(value, datetime)}
-    return msgspec.structs.replace(reason, **times) if times else reason
+from datetime import datetime
 
 
 def how_long(since: datetime | None, now: datetime) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from lekiwi_deploy.wire.manifest import Conditions
 from lekiwi_deploy.wire.reasons import (
+    Busy,
     ClockWrong,
     LowBattery,
     LowDisk,
@@ -84,6 +85,16 @@ def steady(before: Iterable[Reason], now: tuple[Reason, ...]) -> tuple[Reason, .
 
 def _near(old: Reason | None, new: Reason) -> bool:
     match old, new:
+        case Busy(), Busy():
+            same = (old.owner, old.why, old.since, old.until is None) == (
+                new.owner,
+                new.why,
+                new.since,
+                new.until is None,
+            )
+            return same and (
+                old.until is None or new.until is None or abs(new.until - old.until) < timedelta(seconds=5)
+            )
         case (LowDisk(needed, then), LowDisk(asked, free)) | (LowMemory(needed, then), LowMemory(asked, free)):
             return needed == asked and abs(free - then) <= needed * 0.05
         case (LowBattery(needed, then, charged), LowBattery(asked, now, charging)):

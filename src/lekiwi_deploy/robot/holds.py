@@ -23,6 +23,8 @@ LONGEST_S = 86400.0
 MOST = 100
 """Leases at once: a program that takes them in a loop fills no disk."""
 MAX_OWNER, MAX_REASON = 60, 200
+_DRIFT = timedelta(seconds=5)
+"""Clocks that are put right little by little make no end of a hold look like another one."""
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,14 +42,18 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None
     tied: bool = False
 
-    def hold(self) -> Hold:
-        """As it is told."""
+    def hold(self, now: Moment) -> Hold:
+        """As it is told. `until` follows the wall clock when that was set meanwhile."""
+        until = self.until
+        if self.ends is not None and until is not None:
+            there = now.wall + timedelta(seconds=self.ends - now.at)
+            until = until if abs(there - until) < _DRIFT else there
         return Hold(
             id=self.id,
             owner=self.owner,
             reason=self.reason,
             since=self.since,
-            until=self.until,
+            until=until,
             kind="tied" if self.tied else "lease",
         )
 
@@ -181,7 +187,7 @@ def next_end_in(book: Book, now: Moment) -> float | None:
 
 def in_order(book: Book, locks: Iterable[Lock], now: Moment) -> tuple[Hold, ...]:
     """All holds, oldest first."""
-    found = [(lease.taken, lease.hold()) for lease in live(book, now).leases]
+    found = [(lease.taken, lease.hold(now)) for lease in live(book, now).leases]
     found += [(lock.seen, lock.hold()) for lock in locks]
     return tuple(hold for _, hold in sorted(found, key=lambda one: one[0]))
 

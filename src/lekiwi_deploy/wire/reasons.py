@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 import msgspec
 
@@ -274,6 +274,13 @@ def key(reason: Reason) -> str:
     """What stays the same while a reason lasts, though its figures change: `busy h3`, `low_disk`."""
     tag = str(reason.__struct_config__.tag)
     return f"{tag} {reason.id}" if isinstance(reason, Busy) and reason.id else tag
+
+
+def in_zone(reason: Reason, zone: tzinfo | None) -> Reason:
+    """`reason` with its times in `zone` (None: that of this machine), so that its sentence shows them so."""
+    fields = {name: getattr(reason, name) for name in reason.__struct_fields__}
+    times = {name: value.astimezone(zone) for name, value in fields.items() if isinstance(value, datetime)}
+    return msgspec.structs.replace(reason, **times) if times else reason
 
 
 def remedy(reason: Reason, robot: str = "NAME") -> str:

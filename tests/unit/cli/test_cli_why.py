@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from lekiwi_deploy.cli.narrator import Narrator
-from lekiwi_deploy.cli.reasons import how_long, local
+from lekiwi_deploy.cli.reasons import how_long
 from lekiwi_deploy.cli.table import Cell
 from lekiwi_deploy.cli.verbs.robot_events import when
 from lekiwi_deploy.cli.verdict import verdict
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, RobotId, RolloutId
 from lekiwi_deploy.wire.progress import Progress, RobotMoved, RolloutFinished, RolloutStarted
-from lekiwi_deploy.wire.reasons import Busy, LowDisk, NeverJoined, Offline, Reason, sentence
+from lekiwi_deploy.wire.reasons import Busy, LowDisk, NeverJoined, Offline, Reason, in_zone, sentence
 from lekiwi_deploy.wire.why import RobotEvent
 
 NOW = datetime(2026, 8, 21, 14, tzinfo=UTC)
@@ -55,8 +55,8 @@ def test_beside_robots_that_switched_it_is_named_with_its_reasons() -> None:
 
 def test_times_in_reasons_are_shown_where_the_reader_is() -> None:
     zone = timezone(timedelta(hours=2))
-    assert sentence(local(TELEOP, zone)) == "teleop: held by anna until 16:20:00"
-    assert local(NeverJoined(), zone) == NeverJoined()
+    assert sentence(in_zone(TELEOP, zone)) == "teleop: held by anna until 16:20:00"
+    assert in_zone(NeverJoined(), zone) == NeverJoined()
 
 
 @pytest.mark.parametrize(

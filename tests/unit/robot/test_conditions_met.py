@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lekiwi_deploy.robot.conditions import FUTURE, SKEW, Readings, steady, unmet
 from lekiwi_deploy.wire.manifest import Conditions
 from lekiwi_deploy.wire.reasons import (
+    Busy,
     ClockWrong,
     LowBattery,
     LowDisk,
@@ -101,6 +102,14 @@ def test_a_figure_that_moves_a_little_is_not_told_again() -> None:
         ClockWrong(MADE + timedelta(minutes=5), "why"),
     )
     assert steady(before, now) == before
+
+
+def test_a_hold_is_told_again_when_it_was_renewed_and_not_when_clocks_drift() -> None:
+    before = Busy("anna", "teleop", MADE, MADE + timedelta(minutes=20), "h1")
+    drifted = Busy("anna", "teleop", MADE, MADE + timedelta(minutes=20, seconds=1), "h1")
+    renewed = Busy("anna", "teleop", MADE, MADE + timedelta(minutes=30), "h1")
+    assert steady([before], (drifted,)) == (before,)
+    assert steady([before], (renewed,)) == (renewed,)
 
 
 def test_a_figure_that_moves_much_is_told() -> None:

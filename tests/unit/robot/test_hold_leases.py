@@ -34,13 +34,20 @@ def test_a_lease_names_its_owner_its_reason_and_its_end() -> None:
     _, lease = taken()
     assert (lease.id, lease.owner, lease.reason) == ("h1", "anna", "teleop")
     assert (lease.since, lease.until) == (WALL, WALL + timedelta(minutes=20))
-    assert holds.busy(lease.hold()).until == lease.until
+    assert holds.busy(lease.hold(NOW)).until == lease.until
 
 
 def test_a_lease_runs_out_by_the_clock_of_the_boot_whatever_the_wall_clock_says() -> None:
     book, _ = taken()
     assert holds.live(book, replace(later(1199.9), wall=WALL + timedelta(days=9999))).leases
     assert not holds.live(book, replace(later(1200), wall=WALL - timedelta(days=9999))).leases
+
+
+def test_the_end_that_is_shown_follows_a_clock_that_was_put_right() -> None:
+    _, lease = taken(now=Moment(NOW.boot, NOW.at, datetime(1970, 1, 1, tzinfo=UTC)))
+    assert lease.hold(later(600)).until == WALL + timedelta(minutes=20)
+    slewed = replace(later(600), wall=later(600).wall + timedelta(seconds=2))
+    assert taken()[1].hold(slewed).until == WALL + timedelta(minutes=20)
 
 
 def test_a_lease_ends_with_the_boot_that_it_was_taken_in() -> None:

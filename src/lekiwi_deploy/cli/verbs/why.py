@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from lekiwi_deploy.cli.flags import Verb
-from lekiwi_deploy.cli.reasons import how_long, local
+from lekiwi_deploy.cli.reasons import how_long
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import ago, plural
 from lekiwi_deploy.cli.table import Cell, Column
 from lekiwi_deploy.cli.verbs.robot_events import when
 from lekiwi_deploy.errors import BadInput
-from lekiwi_deploy.wire.reasons import remedy, sentence
+from lekiwi_deploy.wire.reasons import in_zone, remedy, sentence
 from lekiwi_deploy.wire.why import HeldBack, Why, Whys
 
 _SHOWN_EVENTS = 5
@@ -57,7 +57,7 @@ def _one(run: Run, found: Why) -> None:
         ]
     )
     for number, held in enumerate(found.reasons, 1):
-        shown = local(held.reason, None)
+        shown = in_zone(held.reason, None)
         out.line(f"{number}. {sentence(shown)}", Cell(f"  {how_long(held.since, now)}".rstrip(), "dim"))
         out.line(Cell("   → ", "dim"), Cell(remedy(shown, found.robot), "cyan"))
     if found.events:
@@ -84,19 +84,18 @@ def _many(run: Run, found: Whys) -> None:
     if found.text:
         out.line(Cell(what, "bold"), f"  {found.text}")
     for held in found.reasons:
-        shown = local(held.reason, None)
+        shown = in_zone(held.reason, None)
         out.line(f"{sentence(shown)}", Cell(f"  {how_long(held.since, now)}".rstrip(), "dim"))
         out.line(Cell("   → ", "dim"), Cell(remedy(shown), "cyan"))
     if not found.robots:
         return
     if not found.text:
-        out.line(
-            Cell(what, "bold"), f"  {len(found.robots)} of {plural(found.total, 'robot')} not where they should be"
-        )
+        not_there = "is not where it should be" if len(found.robots) == 1 else "are not where they should be"
+        out.line(Cell(what, "bold"), f"  {len(found.robots)} of {plural(found.total, 'robot')} {not_there}")
     rows = []
     before = ""
     for group, one in sorted(((_group(one), one) for one in found.robots), key=lambda pair: (pair[0], pair[1].robot)):
-        why = "; ".join(sentence(local(held.reason, None)) for held in one.reasons) or _plain(one)
+        why = "; ".join(sentence(in_zone(held.reason, None)) for held in one.reasons) or _plain(one)
         first: HeldBack | None = one.reasons[0] if one.reasons else None
         rows.append(
             (
