@@ -136,7 +136,6 @@ CREATE TABLE robots (
     pinned_at    timestamptz,
     force        boolean NOT NULL DEFAULT false,
     resume       boolean NOT NULL DEFAULT false,
-    forced_by    text,                          -- who wants it over whatever would hold it back
     -- link
     session      text,                          -- id of the live link, NULL when offline
     session_replica text,
@@ -155,9 +154,10 @@ CREATE TABLE robots (
     running_digest varchar(64),
     healthy      boolean,
     observed_generation bigint NOT NULL DEFAULT 0,
+    agent_wanted jsonb,                         -- wire AgentWanted without proof: which release of the agent it was told to go over to
+    forced_by    text,                          -- who wants it over whatever would hold it back
     waiting_since jsonb NOT NULL DEFAULT '{}',  -- key of a reason in the report -> when it was first there
     deferring_since timestamptz,                -- it holds off what is wanted of it since then
-    agent_wanted jsonb,                         -- wire AgentWanted without proof: which release of the agent it was told to go over to
     FOREIGN KEY (project, environment) REFERENCES environments(project, name)
 );
 CREATE INDEX idx_robots_environment ON robots (project, environment);

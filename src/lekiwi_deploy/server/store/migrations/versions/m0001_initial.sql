@@ -134,7 +134,6 @@ CREATE TABLE robots (
     pinned_at    timestamptz,
     force        boolean NOT NULL DEFAULT false,
     resume       boolean NOT NULL DEFAULT false,
-    forced_by    text,
 
     session      text,
     session_replica text,
@@ -153,8 +152,6 @@ CREATE TABLE robots (
     running_digest varchar(64),
     healthy      boolean,
     observed_generation bigint NOT NULL DEFAULT 0,
-    waiting_since jsonb NOT NULL DEFAULT '{}',
-    deferring_since timestamptz,
     FOREIGN KEY (project, environment) REFERENCES environments(project, name)
 );
 CREATE INDEX idx_robots_environment ON robots (project, environment);
@@ -192,10 +189,8 @@ CREATE TABLE rollout_robots (
     confirmed_at timestamptz,
     outcome      jsonb,
     waiting      jsonb NOT NULL DEFAULT '[]',
-    look_at      timestamptz,
     PRIMARY KEY (rollout, robot)
 );
-CREATE INDEX idx_rollout_robots_look_at ON rollout_robots (look_at) WHERE look_at IS NOT NULL;
 CREATE INDEX idx_rollout_robots_robot ON rollout_robots (robot);
 
 CREATE TABLE activations (
