@@ -28,6 +28,7 @@ from lekiwi_deploy.agent.net.as_net_user import as_net_user, net_account
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.client.transport import Transport
 from lekiwi_deploy.errors import BadInput, Conflict, LekiwiError, NotFound, Unauthenticated
+from lekiwi_deploy.robot.holds import LONGEST_S
 from lekiwi_deploy.robot.wanted import joined_anew
 from lekiwi_deploy.wire.api import Joined, JoinRequest
 
@@ -95,6 +96,7 @@ def join(
             port_offset=port_offset,
             max_deployments=max_deployments,
             insecure_http=insecure_http,
+            longest_hold_s=known.longest_hold_s if known is not None else LONGEST_S,
         )
         write_key(paths, seed, owner=(account.pw_uid, account.pw_gid) if account is not None else None)
         write_update_key(paths, _hex(joined.update_key))
