@@ -10,6 +10,7 @@ from typing import Any
 from lekiwi_deploy.agent.supervisors.systemd.bus import ADDRESS, Declined, SystemBus
 from lekiwi_deploy.agent.supervisors.systemd.facts import SERVICE_PROPERTIES, UNIT_PROPERTIES, Facts, updated
 from lekiwi_deploy.agent.supervisors.systemd.places import object_path
+from lekiwi_deploy.errors import LekiwiError
 
 _NAME = "org.freedesktop.systemd1"
 _PATH = "/org/freedesktop/systemd1"
@@ -17,6 +18,7 @@ _MANAGER = f"{_NAME}.Manager"
 _UNIT = f"{_NAME}.Unit"
 _SERVICE = f"{_NAME}.Service"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
+_SUBSCRIBED = f"{_NAME}.AlreadySubscribed"
 _NO_SUCH_UNIT = f"{_NAME}.NoSuchUnit"
 
 Properties = dict[str, tuple[str, Any]]
@@ -43,6 +45,7 @@ class Manager:
         address: str = ADDRESS,
     ) -> None:
         self._back = back
+        self._trouble = trouble
         self._watched: dict[str, Callable[[Properties], None]] = {}
         self._halves: dict[str, Properties] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -134,8 +137,15 @@ class Manager:
         self._bus.match(f"type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='{_NAME}'")
         for path in self._watched:
             self._bus.match(_rule(path))
-        await self._call("Subscribe")
+        await self._subscribe()
         await self._back()
+
+    async def _subscribe(self) -> None:
+        try:
+            await self._call("Subscribe")
+        except Declined as error:
+            if error.name != _SUBSCRIBED:
+                raise
 
     def _signalled(self, path: str, interface: str, member: str, body: tuple[Any, ...]) -> None:
         if member == "PropertiesChanged" and interface == _PROPERTIES:
@@ -156,8 +166,11 @@ class Manager:
             changed({**self._halves.pop(path, {}), **properties})
 
     async def _again(self) -> None:
-        await self._call("Subscribe")
-        await self._back()
+        try:
+            await self._subscribe()
+            await self._back()
+        except LekiwiError as error:
+            self._trouble(f"systemd began anew and could not be read: {error.message}")
 
 
 def _rule(path: str) -> str:

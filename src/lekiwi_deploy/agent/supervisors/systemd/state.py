@@ -13,15 +13,16 @@ from lekiwi_deploy.agent.supervisors.systemd.record import Counted, UnitRecord
 
 @dataclass
 class Instance:
-    """`unit`: the one that it runs in, empty: none yet; `asked`: an order to start it was sent and not yet taken on, so what systemd says
-    may be of the time before; `process`: the newest main process that was seen, by when it began (CLOCK_MONOTONIC microseconds), and
-    `restarts` what systemd had counted then; `stopped_by_signal`: how it was paused."""
+    """`unit`: the one that it runs in, empty: none yet; `asked`: it was ordered to start and systemd has not taken the order on, so what that
+    says may be of the time before; `orders`: how many there were; `process`: the newest main process that was seen, by when it began
+    (CLOCK_MONOTONIC microseconds), and `restarts` what systemd had counted then; `stopped_by_signal`: how it was paused."""
 
     record: UnitRecord
     seen: ProcessSeen
     unit: str = ""
     facts: Facts = field(default_factory=Facts)
     asked: bool = False
+    orders: int = 0
     stopping: bool = False
     held: bool = False
     stopped_by_signal: bool = False

@@ -168,11 +168,18 @@ class SystemdSupervisor:
         )
         known = Instance(record_of(launch), seen, streak=streak)
         self._instances[launch.instance] = known
-        self._spawn(self._launch(known, launch, again=False))
+        self._order(known, launch, again=False)
+
+    def _order(self, known: Instance, launch: Launch, *, again: bool) -> None:
+        """What systemd says until it has taken on the order is of the time before."""
+        known.asked = True
+        known.orders += 1
+        self._spawn(self._launch(known, launch, again=again))
 
     async def _launch(self, known: Instance, launch: Launch, *, again: bool) -> None:
         async with known.turn:
             if known.stopping or self._instances.get(launch.instance) is not known:
+                known.asked = False
                 return
             try:
                 unit = self._unit(launch)
@@ -180,7 +187,6 @@ class SystemdSupervisor:
                 if launch.lock is not None:
                     self._files.make_lock(launch.lock)
                 await self._into(known, unit.name)
-                known.asked = True
                 await (self._manager.restart if again else self._manager.start)(known.unit)
                 fp("service.after_spawn")
             except (LekiwiError, OSError) as error:
@@ -284,7 +290,7 @@ class SystemdSupervisor:
         )
         known.process = 0
         self._changed(known.seen.instance)
-        self._spawn(self._launch(known, launch, again=True))
+        self._order(known, launch, again=True)
 
     # stopping
 
@@ -373,10 +379,13 @@ class SystemdSupervisor:
         if not self._adopted:
             return
         for known in list(self._instances.values()):
-            if known.unit and not known.asked and not known.turn.locked():
-                known.facts = await self._manager.facts(known.unit)
-                if self._instances.get(known.seen.instance) is known:
-                    self._judge(known)
+            if not known.unit or known.asked:
+                continue
+            orders = known.orders
+            facts = await self._manager.facts(known.unit)
+            if known.orders == orders and self._instances.get(known.seen.instance) is known:
+                known.facts = facts
+                self._judge(known)
         await self._find()
 
     async def _find(self) -> None:
