@@ -38,9 +38,9 @@ class _Bare:
 
 _FORM = Either[Hook](HOOK, _Bare(), lambda value: value.is_mapping)
 _DOCS = {
-    HookKind.PREPARE: "Before the new version is started, while the old one still runs. A failure means that the robot does not switch.",
+    HookKind.PREPARE: "Before the new version is started, while the old one still runs. A failure fails the trial: the old one simply runs on.",
     HookKind.BEFORE_STOP: "Before the old version is asked to stop. A failure is told and changes nothing: it is stopped all the same.",
-    HookKind.AFTER_START: "Once the new version is ready. A failure is a failed trial, so the robot goes back.",
+    HookKind.AFTER_START: "Once the new version is ready; with a `port`, before it gets traffic. A failure fails the trial, so the robot goes back.",
     HookKind.ON_ROLLBACK: "Of the version that failed, once the one before runs again.",
 }
 _KEYS: tuple[Key[Hook | None], ...] = tuple(Key(kind.value, _FORM, doc, None, "nothing") for kind, doc in _DOCS.items())

@@ -77,7 +77,10 @@ HEALTH = Key(
     "minimal",
 )
 ROLLBACK: Key[bool | str] = Key(
-    "rollback_on_error", _Rollback(), "Whether robots go back by themselves when a version fails on them.", True
+    "rollback_on_error",
+    _Rollback(),
+    "Whether robots go back by themselves when a version fails on them (always from one that takes the machine down).",
+    True,
 )
 DEFER_LIMIT = Key(
     "defer_limit",

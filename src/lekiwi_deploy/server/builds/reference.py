@@ -40,7 +40,11 @@ def _lines() -> Iterator[str]:
         "Without any, a service has its own user, a read-only system, its own `/tmp`, a writable state folder, the network, and no device.",
         NEEDS.keys,
     )
-    yield from _section("Its `hooks`", "Each is a command, or `{run: …, timeout: …}`.", HOOKS.keys)
+    yield from _section(
+        "Its `hooks`",
+        "Each is a command, or `{run: …, timeout: …}`. Once in an attempt; an interrupted one runs again: see [trials.md](trials.md#hooks).",
+        HOOKS.keys,
+    )
     yield from ("", *_rows(HOOK.keys))
     yield from (
         "",
