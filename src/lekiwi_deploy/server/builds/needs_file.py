@@ -128,7 +128,11 @@ DEVICES = Key(
     "none",
 )
 GROUPS = Key(
-    "groups", Several(_GROUP, "system groups"), "System groups that it is in, such as `dialout` or `video`.", (), "none"
+    "groups",
+    Several(_GROUP, "system groups"),
+    "System groups that it is in, such as `dialout` or `video`. On a robot that lacks one it is not started, and says so.",
+    (),
+    "none",
 )
 CAPABILITIES_KEY = Key(
     "capabilities",
@@ -156,11 +160,11 @@ CPU: Key[float | None] = Key(
     None,
     "as much as there is",
 )
-TASKS: Key[int | None] = Key("tasks", Whole(1, 100_000), "The most processes and threads.", None, "the system's limit")
+TASKS: Key[int | None] = Key("tasks", Whole(1, 100_000), "The most processes and threads.", None, "2048")
 WRITABLE = Key(
     "writable",
     Several(_FOLDER, "absolute folders"),
-    "Folders outside its own state (`LEKIWI_STATE`) that it may write to. Below people's homes only with `home: true`.",
+    "Folders outside its own state (`LEKIWI_STATE`) that it may write to, as far as they are there and their permissions let its user or groups. Below people's homes only with `home: true`.",
     (),
     "none",
 )

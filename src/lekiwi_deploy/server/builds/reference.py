@@ -37,7 +37,8 @@ def _lines() -> Iterator[str]:
     yield from _section("A service", "`services.NAME`; a name is 1 to 50 of a-z, 0-9, `.`, `_` and `-`.", SERVICE.keys)
     yield from _section(
         "Its `needs`",
-        "Without any, a service has its own user, a read-only system, its own `/tmp`, a writable state folder, the network, and no device.",
+        "As systemd enforces it. Without any, a service has its own user, a read-only system, its own `/tmp`, a writable state folder, the network, "
+        "and no device. On a robot without systemd the agent runs services itself, as its own user, with no walls around them.",
         NEEDS.keys,
     )
     yield from _section(

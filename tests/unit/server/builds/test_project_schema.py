@@ -123,7 +123,9 @@ def objects(schema: Any) -> st.SearchStrategy[dict[str, Any]]:
     known = {name: broken(fitting(below)) for name, below in schema.get("properties", {}).items()}
     needed = {name: known.pop(name) for name in schema.get("required", ())}
     if isinstance(schema.get("additionalProperties"), dict):
-        names = broken(st.sampled_from(["web", "base", "production", "staging"]), st.sampled_from(["Web", "tests", "a..b"]))
+        names = broken(
+            st.sampled_from(["web", "base", "production", "staging"]), st.sampled_from(["Web", "tests", "a..b"])
+        )
         below = fitting(schema["additionalProperties"])
         more = st.dictionaries(names, below, min_size=schema.get("minProperties", 0), max_size=2)
     else:
