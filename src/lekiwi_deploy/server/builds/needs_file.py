@@ -164,7 +164,8 @@ TASKS: Key[int | None] = Key("tasks", Whole(1, 100_000), "The most processes and
 WRITABLE = Key(
     "writable",
     Several(_FOLDER, "absolute folders"),
-    "Folders outside its own state (`LEKIWI_STATE`) that it may write to, as far as they are there and their permissions let its user or groups. Below people's homes only with `home: true`.",
+    "Folders outside its own state (`LEKIWI_STATE`) that it may write to, as far as they are there and their permissions let its user or "
+    "groups. Below people's homes only with `home: true`.",
     (),
     "none",
 )
