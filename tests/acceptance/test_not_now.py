@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from acceptance_world import WEB_PORT, YAML, World, app
-from wrong_clock import WrongClock
 
 from lekiwi_deploy.testing.waiting import eventually
+from lekiwi_deploy.testing.wrong_clock import WrongClock
 from lekiwi_deploy.wire.api import Deployment, DeploymentStatus
 from lekiwi_deploy.wire.reasons import Busy, ClockWrong, LowDisk
 from lekiwi_deploy.wire.why import RobotEvents, Why, Whys

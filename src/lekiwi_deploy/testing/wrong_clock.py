@@ -14,10 +14,12 @@ _SOURCE = """
 #include <time.h>
 #include <unistd.h>
 static long long offset(void) {
-    static int fd = -1;
     char text[32] = {0};
-    if (fd < 0) fd = open(getenv("CLOCK_OFFSET"), O_RDONLY | O_CLOEXEC);
-    return fd >= 0 && pread(fd, text, sizeof text - 1, 0) > 0 ? atoll(text) : 0;
+    int fd = open(getenv("CLOCK_OFFSET"), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    long long found = read(fd, text, sizeof text - 1) > 0 ? atoll(text) : 0;
+    close(fd);
+    return found;
 }
 int clock_gettime(clockid_t clock, struct timespec *now) {
     static int (*real)(clockid_t, struct timespec *);
@@ -48,12 +50,12 @@ class WrongClock:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._offset = folder / "offset"
-        self._library = folder / "wrong_clock.so"
+        self.library = folder / "wrong_clock.so"
         self.set(0)
         source = folder / "wrong_clock.c"
         source.write_text(_SOURCE)
         subprocess.run(
-            ["cc", "-shared", "-fPIC", "-O1", "-o", str(self._library), str(source), "-ldl"],
+            ["cc", "-shared", "-fPIC", "-O1", "-o", str(self.library), str(source), "-ldl"],
             check=True,
             capture_output=True,
             text=True,
@@ -66,4 +68,4 @@ class WrongClock:
     @property
     def variables(self) -> dict[str, str]:
         """What such a process is started with."""
-        return {"LD_PRELOAD": str(self._library), "CLOCK_OFFSET": str(self._offset)}
+        return {"LD_PRELOAD": str(self.library), "CLOCK_OFFSET": str(self._offset)}
