@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lekiwi_deploy.server.builds.composed_forms import Command, Either, Several
 from lekiwi_deploy.server.builds.form_tables import Key, Kinds, Table
-from lekiwi_deploy.server.builds.forms import Command, Either, Form, Several, Span, Text, Truth, Whole
+from lekiwi_deploy.server.builds.forms import Form, Span, Text, Truth, Whole
 from lekiwi_deploy.server.builds.strict_yaml import Value
 from lekiwi_deploy.wire.manifest import CommandCheck, HealthCheck, HttpCheck, ProcessCheck, TcpCheck
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lekiwi_deploy.server.builds.composed_forms import Command, Either
 from lekiwi_deploy.server.builds.form_tables import Key, Table
-from lekiwi_deploy.server.builds.forms import Command, Either, Schema, Span
+from lekiwi_deploy.server.builds.forms import Schema, Span
 from lekiwi_deploy.server.builds.strict_yaml import Value
 from lekiwi_deploy.wire.manifest import Hook, HookKind
 

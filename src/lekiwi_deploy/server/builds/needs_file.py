@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
+from lekiwi_deploy.server.builds.composed_forms import Several
 from lekiwi_deploy.server.builds.form_tables import Key, Table
-from lekiwi_deploy.server.builds.forms import Choice, Schema, Several, Text, Truth, Whole
+from lekiwi_deploy.server.builds.forms import Choice, Schema, Text, Truth, Whole
 from lekiwi_deploy.server.builds.quantities import Amount, Size
 from lekiwi_deploy.server.builds.strict_yaml import Value
 from lekiwi_deploy.wire.manifest import Needs

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lekiwi_deploy.server.builds.composed_forms import Command
 from lekiwi_deploy.server.builds.conditions_file import CONDITIONS
 from lekiwi_deploy.server.builds.form_tables import Key, Table
-from lekiwi_deploy.server.builds.forms import Command, Span
+from lekiwi_deploy.server.builds.forms import Span
 from lekiwi_deploy.server.builds.policy_file import read_environment
 from lekiwi_deploy.server.builds.service_file import Services
 from lekiwi_deploy.server.builds.spec import CommandSpec, EnvironmentSpec, ProjectSpec

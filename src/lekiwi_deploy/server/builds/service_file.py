@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from lekiwi_deploy.server.builds.composed_forms import Command, Several
 from lekiwi_deploy.server.builds.form_tables import Key, Table
-from lekiwi_deploy.server.builds.forms import Command, Member, Name, Schema, Several, Span, Text, Truth, Whole, named
+from lekiwi_deploy.server.builds.forms import Member, Name, Schema, Span, Text, Truth, Whole, named
 from lekiwi_deploy.server.builds.health_file import HEALTH, check_ports
 from lekiwi_deploy.server.builds.hooks_file import HOOKS
 from lekiwi_deploy.server.builds.needs_file import NEEDS

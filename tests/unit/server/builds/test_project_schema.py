@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from lekiwi_deploy.client.project_schema import schema_bytes
 from lekiwi_deploy.errors import BadInput
+from lekiwi_deploy.server.builds.composed_forms import Several
 from lekiwi_deploy.server.builds.form_tables import Table
-from lekiwi_deploy.server.builds.forms import Several
 from lekiwi_deploy.server.builds.health_file import CHECK
 from lekiwi_deploy.server.builds.json_schema import project_schema, schema_text
 from lekiwi_deploy.server.builds.policy_file import ENVIRONMENT
