@@ -39,16 +39,16 @@ def guard(paths: Paths, say: Callable[[str], None]) -> int:
         places.forget_trial()
         say("there is no release of the agent to watch")
         return 0
-    if places.went_back() is None:
-        if places.current == trial.old:
-            say(f"going over from {trial.old} to {trial.new}")
-            journal_copy.keep(paths)
-            places.go(trial.new)
-            _restart()
-        elif places.current != trial.new:
-            places.forget_trial()  # somebody installed another one meanwhile
-            return 0
+    if places.current == trial.old and places.went_back() is None:
+        say(f"going over from {trial.old} to {trial.new}")
+        journal_copy.keep(paths)
+        places.go(trial.new)
+        _restart()
     verdict = _watch(paths, places, trial)
+    if verdict is None:
+        places.forget_trial()
+        say(f"somebody installed {places.current} meanwhile: it is not watched")
+        return 0
     now = datetime.now(UTC)
     outcome = Outcome(old=trial.old, new=trial.new, stayed=isinstance(verdict, Stay), why=verdict.why, at=now)
     if isinstance(verdict, Stay):
@@ -74,14 +74,18 @@ def guard(paths: Paths, say: Callable[[str], None]) -> int:
     return 0
 
 
-def _watch(paths: Paths, places: Places, trial: Trial) -> Stay | GoBack:
+def _watch(paths: Paths, places: Places, trial: Trial) -> Stay | GoBack | None:
+    """The verdict; None: a person decided otherwise."""
     began = last = time.monotonic()
     answers_since: float | None = None
     reachable: bool | None = None
     while True:
+        elsewhere = places.current != trial.new  # first: `before-start` says why before it goes back
         why = places.went_back()
         if why is not None:
             return GoBack(why)
+        if elsewhere:
+            return None
         alive = _asked(paths)
         now = time.monotonic()
         if alive is not None and alive.release == trial.new and alive.turns:

@@ -17,6 +17,9 @@ from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.content.durable import sync_path, write_durably
 from lekiwi_deploy.wire.encoding import encode
 
+_REMEMBERED = 20
+"""Releases that failed here."""
+
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """Going over from release `old` to `new`. `linked`: the old one was."""
@@ -127,6 +130,7 @@ class Places:
             self._point("current", outcome.old)
             book = self.book()
             refused = {**book.refused, outcome.new: Refused(why=outcome.why, attempt=attempt)}
+            refused = dict(sorted(refused.items(), key=lambda one: one[1].attempt)[-_REMEMBERED:])
             self._write(self._book, msgspec.structs.replace(book, refused=refused))
         self._write(self._outcome, outcome)
         self.forget_trial()
