@@ -45,7 +45,11 @@ def test_by_default_a_service_can_do_next_to_nothing() -> None:
     assert found["ProtectSystem"] == ["strict"]
     assert found["ProtectHome"] == ["yes"]
     assert found["RestrictRealtime"] == ["yes"]
-    assert found["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
+    assert found["SystemCallFilter"] == [
+        "@system-service",
+        "~@privileged @resources",
+        "sched_setscheduler sched_setparam sched_setattr sched_setaffinity",
+    ]
 
 
 def test_the_state_folder_outlives_deployments_and_is_what_the_program_is_told() -> None:

@@ -102,6 +102,11 @@ def _rights(launch: Launch) -> Iterator[Setting]:
     yield "AmbientCapabilities", capabilities
 
 
+_THREADS = "sched_setscheduler sched_setparam sched_setattr sched_setaffinity"
+"""Of `@resources`, what libraries do to threads of their own: ZeroMQ aborts where it may not. No real-time class comes of it, nor a
+higher priority: `RestrictRealtime`, and the missing capability, refuse those."""
+
+
 def _calls(launch: Launch) -> Iterator[Setting]:
     needs = launch.needs
     scheduling = needs.realtime is not None or "CAP_SYS_NICE" in needs.capabilities
@@ -111,6 +116,8 @@ def _calls(launch: Launch) -> Iterator[Setting]:
         ["@privileged"] if scheduling or "CAP_SYS_RESOURCE" in needs.capabilities else ["@privileged", "@resources"]
     )
     yield "SystemCallFilter", "~" + " ".join(refused)
+    if "@resources" in refused:
+        yield "SystemCallFilter", _THREADS
     if "CAP_SYS_TIME" in needs.capabilities:
         yield "SystemCallFilter", "@clock"
     if "CAP_SYSLOG" in needs.capabilities:
