@@ -17,12 +17,14 @@ import msgspec
 from lekiwi_deploy.robot import record
 from lekiwi_deploy.robot.fallback import fallback
 from lekiwi_deploy.robot.health import Verdict
+from lekiwi_deploy.robot.instance_types import StopInstance
 from lekiwi_deploy.robot.ledger import Attempt, Ledger, SlotRecord, candidates, named, tick, tried, with_slot
 from lekiwi_deploy.robot.retention import retention
 from lekiwi_deploy.robot.settling import settling
 from lekiwi_deploy.robot.slots import SlotState
 from lekiwi_deploy.robot.steps import (
     Activate,
+    ChangeInstances,
     ComeBack,
     CountStart,
     FallThrough,
@@ -37,7 +39,6 @@ from lekiwi_deploy.robot.steps import (
     Observed,
     PointCurrent,
     Prune,
-    RestartServices,
     RollBack,
     Step,
     StopFetch,
@@ -46,7 +47,7 @@ from lekiwi_deploy.robot.steps import (
 )
 from lekiwi_deploy.robot.trial import CheckSeen, ServiceSeen, baseline, judge
 from lekiwi_deploy.robot.wanted import accept, pinned, resumed, target
-from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ManifestDigest
+from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, InstanceId, ManifestDigest
 from lekiwi_deploy.wire.link import DeploymentRef, Desired, Pin, TrialPolicy
 from lekiwi_deploy.wire.reasons import Retrying
 
@@ -280,6 +281,7 @@ class SingleRobot:
             fallback=back,
             lost=fallback(all_, **ways),  # type: ignore[arg-type]
             stale=("web",) if self.process != ledger.live else (),
+            changes=(StopInstance(InstanceId("web")),) if self.process != ledger.live else (),
             judgement=judgement,
             boot_counted=ledger.trial is None or ledger.trial.boot == str(self.boot),
             fetching=self.fetching,
@@ -328,7 +330,7 @@ class SingleRobot:
                 self.current = deployment
                 yield
                 self.synced = deployment
-            case RestartServices():
+            case ChangeInstances():
                 yield from self.restart()
             case MarkHealthy():
                 self.remember(record.became_healthy(ledger, since=self.uptime, now=self.now, switch_ms=1.0, gap_ms=1.0))

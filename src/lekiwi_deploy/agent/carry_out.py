@@ -9,25 +9,27 @@ from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.failpoints import fp
 from lekiwi_deploy.agent.observe import fallback_of, keeping
 from lekiwi_deploy.agent.plan import Plan
-from lekiwi_deploy.agent.robot import Robot, Switch
+from lekiwi_deploy.agent.robot import Robot
 from lekiwi_deploy.robot import record
 from lekiwi_deploy.robot.affected import Affected, affected
+from lekiwi_deploy.robot.instance_types import Action
 from lekiwi_deploy.robot.ledger import Attempt, Ledger
 from lekiwi_deploy.robot.steps import (
     Activate,
+    ChangeInstances,
     ComeBack,
     CountStart,
     FallThrough,
     Fetch,
     GiveUp,
     Hold,
+    KeepForBoot,
     LayOut,
     MarkGood,
     MarkHealthy,
     MarkRelapsed,
     PointCurrent,
     Prune,
-    RestartServices,
     RollBack,
     Step,
     StopFetch,
@@ -35,7 +37,7 @@ from lekiwi_deploy.robot.steps import (
 )
 from lekiwi_deploy.robot.trial import baseline
 from lekiwi_deploy.wire.ids import DeploymentId
-from lekiwi_deploy.wire.link import Result
+from lekiwi_deploy.wire.link import Result, ServiceSwitch
 
 
 async def carry_out(robot: Robot, step: Step) -> None:
@@ -55,8 +57,8 @@ async def carry_out(robot: Robot, step: Step) -> None:
             fp("switch.before_link")
             robot.slots.point_current(deployment)
             fp("switch.after_link")
-        case RestartServices(names):
-            await _restart(robot, names)
+        case ChangeInstances(actions):
+            await _change_instances(robot, actions)
         case MarkHealthy(deployment):
             _mark_healthy(robot, deployment)
         case MarkRelapsed():
@@ -74,7 +76,7 @@ async def carry_out(robot: Robot, step: Step) -> None:
         case GiveUp():
             _give_up(robot, step)
         case Hold(deployment, why, service):
-            log = robot.tail.last_lines(service)
+            log = robot.services.last_lines(service)
             robot.remember(record.held(robot.ledger, why, machine.utc_now(), log))
             robot.history.note(
                 "failed", f"{deployment} failed and runs on: {why}", deployment, service, robot.ledger.outcome
@@ -83,6 +85,8 @@ async def carry_out(robot: Robot, step: Step) -> None:
             await asyncio.to_thread(robot.slots.tear_down, deployment)
         case Prune(deployment):
             await _prune(robot, deployment)
+        case KeepForBoot(deployment):
+            await robot.keep_for_boot(deployment)
         case _:
             assert_never(step)
 
@@ -123,7 +127,7 @@ def _make_live(robot: Robot, ledger: Ledger, plan: Plan, *, instead_of: Attempt 
     fp("switch.before_journal")
     robot.remember(ledger)
     fp("switch.after_journal")
-    robot.switch = Switch(decided)
+    robot.services.begin(decided)
     robot.services.use(plan)
 
 
@@ -143,37 +147,32 @@ def _change(robot: Robot, plan: Plan) -> Affected:
     )
 
 
-async def _restart(robot: Robot, names: tuple[str, ...]) -> None:
+async def _change_instances(robot: Robot, actions: tuple[Action, ...]) -> None:
     if robot.services.plan is None and robot.ledger.live is not None:
         robot.services.use(robot.replan())
-    stopped = robot.switch.stopped if robot.switch is not None else {}
-    robot.switching = True
-    robot.report_due.set()
-    fp("switch.before_restart")
-    try:
-        await robot.services.restart(names, stopped)
-    finally:
-        robot.switching = False
-    fp("switch.after_restart")
+    await robot.services.carry_out(actions, robot.ledger.came_from)
 
 
 def _mark_healthy(robot: Robot, deployment: DeploymentId) -> None:
-    trial, switch = robot.ledger.trial, robot.switch
+    trial, change = robot.ledger.trial, robot.services.change
     assert trial is not None
     now = machine.boottime()
     switch_ms = gap_ms = None
-    if switch is not None and not trial.told:
+    switches: tuple[ServiceSwitch, ...] = ()
+    if change is not None and not trial.told:
         ups = {name: up for name in trial.judged if (up := robot.services.up_at(name)) is not None}
-        switch_ms = (max([*ups.values(), switch.decided]) - switch.decided) * 1000
+        switch_ms = (max([*ups.values(), change.decided]) - change.decided) * 1000
         if any(name not in ups for name in trial.judged):
-            switch_ms = (now - switch.decided) * 1000
-        gaps = [ups[name] - at for name, at in switch.stopped.items() if name in ups]
-        gap_ms = max(gaps, default=0.0) * 1000
-        robot.switch = None
+            switch_ms = (now - change.decided) * 1000
+        switches = robot.services.switches(trial.restarted)
+        gap_ms = max((switch.gap_ms for switch in switches if switch.gap_ms is not None), default=0.0)
+        robot.services.change = None
     fp("trial.before_healthy")
     told = trial.told
     robot.remember(
-        record.became_healthy(robot.ledger, since=now, now=machine.utc_now(), switch_ms=switch_ms, gap_ms=gap_ms)
+        record.became_healthy(
+            robot.ledger, since=now, now=machine.utc_now(), switch_ms=switch_ms, gap_ms=gap_ms, switches=switches
+        )
     )
     fp("trial.after_healthy")
     if told:
@@ -201,7 +200,7 @@ def _roll_back(robot: Robot, step: RollBack) -> None:
         generation=trial.generation,
         why=step.why,
         restarted=trial.restarted,
-        log=robot.tail.last_lines(step.service),
+        log=robot.services.last_lines(step.service),
     )
     robot.history.note(
         "rolled_back", f"{step.failed} failed: {step.why}; going back to {step.to}", step.failed, step.service
@@ -245,7 +244,7 @@ def _sound(robot: Robot, deployment: DeploymentId) -> bool:
 
 
 def _give_up(robot: Robot, step: GiveUp) -> None:
-    log = robot.tail.last_lines(step.service)
+    log = robot.services.last_lines(step.service)
     robot.remember(record.gave_up(robot.ledger, step.why, machine.utc_now(), log))
     robot.services.use(None)
     robot.history.note(

@@ -35,8 +35,11 @@ def launch(
     service: Service,
     fingerprint: str,
     variables: Mapping[str, str],
+    *,
+    port: int | None = None,
 ) -> Launch:
-    """How to start `service` of a deployment that is laid out. `variables`: the robot's own."""
+    """How to start `service` of a deployment that is laid out. `variables`: the robot's own; `port`: where it is to listen, if not on its
+    public port."""
     slot = paths.deployments / ref.id
     mark = f"{instance_id(service.name, fingerprint)}@{paths.root}"
     state = paths.state / service.name
@@ -63,9 +66,13 @@ def launch(
     }
     if manifest.python_path:
         environment["PYTHONPATH"] = os.pathsep.join(str(slot / folder) for folder in manifest.python_path)
-    port = service_port(service, config)
-    if port is not None:
-        environment["PORT"] = str(port)
+    public = service_port(service, config)
+    if public is not None:
+        port = public if port is None else port
+        environment |= {"PORT": str(port), "LEKIWI_PORT": str(public)}
+    lock = paths.locks / service.exclusive if service.exclusive is not None else None
+    if lock is not None:
+        environment["LEKIWI_LOCK"] = str(lock)
     return Launch(
         instance=instance_id(service.name, fingerprint),
         service=service.name,
@@ -76,10 +83,11 @@ def launch(
         environment=environment,
         deployment=ref.id,
         fingerprint=fingerprint,
-        log=paths.logs / f"{service.name}.log",
+        log=paths.logs / f"{instance_id(service.name, fingerprint)}.log",
         family=f"{_INSTANCE}={mark}",
         grace_s=service.stop_grace_s,
         port=port,
+        lock=lock,
         notify=service.notify,
         watchdog_s=service.watchdog_s,
         needs=service.needs,

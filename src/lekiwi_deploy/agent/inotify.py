@@ -33,6 +33,12 @@ class FileEvents:
         number = self._checked(self._libc.inotify_add_watch(self._fd, os.fsencode(path), what))
         self._paths[number] = path
 
+    def unwatch(self, path: Path) -> None:
+        """Watch it no more."""
+        for number in [number for number, known in self._paths.items() if known == path]:
+            del self._paths[number]
+            self._libc.inotify_rm_watch(self._fd, number)
+
     def close(self) -> None:
         """Watch nothing more."""
         asyncio.get_running_loop().remove_reader(self._fd)

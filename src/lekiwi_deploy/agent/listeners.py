@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import socket
+from lekiwi_deploy.agent.private_ports import is_free
 
 _LISTEN = b"0A"
 
 
 def strangers(port: int) -> frozenset[int]:
     """Who listens on `port` now that the service which is to have it is about to start: as a rule nobody, which is cheap to tell."""
-    try:
-        probe = socket.socket(socket.AF_INET6, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        everywhere = "::"
-    except OSError:  # no IPv6 here
-        probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        everywhere = ""
-    with probe:
-        try:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if everywhere:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            probe.bind((everywhere, port))  # refused where somebody listens, on whatever address
-        except OSError:
-            return listeners(port)
-    return frozenset()
+    return frozenset() if is_free(port) else listeners(port)
 
 
 def listeners(port: int) -> frozenset[int]:

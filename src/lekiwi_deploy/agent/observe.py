@@ -10,7 +10,7 @@ from lekiwi_deploy.robot.retention import Retention, retention
 from lekiwi_deploy.robot.settling import settling
 from lekiwi_deploy.robot.slots import SlotState
 from lekiwi_deploy.robot.steps import Observed
-from lekiwi_deploy.robot.trial import Judgement, judge
+from lekiwi_deploy.robot.trial import Good, Judgement, Waiting, judge
 from lekiwi_deploy.robot.wanted import target
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.platforms import best_key
@@ -22,6 +22,8 @@ def observe(robot: Robot) -> Observed:
     current = slots.current()
     back = fallback_of(robot)
     kept = keeping(robot, current, back)
+    changes = robot.services.decide(ledger.trial, back, _spoiled(robot))
+    boots = _boots(robot, back)
     return Observed(
         slots={id_: slot.state for id_, slot in ledger.slots.items()},
         present=frozenset(slots.present),
@@ -36,6 +38,10 @@ def observe(robot: Robot) -> Observed:
             tried=tried(ledger),
         ),
         stale=robot.services.stale(),
+        changes=changes.actions,
+        change_in_s=changes.wake_in_s,
+        boots=boots,
+        kept_for_boot=robot.keeps_for_boot(boots),
         judgement=_judgement(robot),
         boot_counted=ledger.trial is None or ledger.trial.boot == machine.boot_id(),
         fetching=robot.fetches.deployment,
@@ -79,7 +85,23 @@ def _judgement(robot: Robot) -> Judgement | None:
     trial = robot.ledger.trial
     if trial is None:
         return None
-    return judge(trial, robot.services.seen(), boot=machine.boot_id(), now=machine.boottime())
+    judgement = judge(trial, robot.services.seen(trial), boot=machine.boot_id(), now=machine.boottime())
+    if robot.services.run_rollback_hooks(trial) and isinstance(judgement, Good):
+        return Waiting(trial.judged)
+    return judgement
+
+
+def _spoiled(robot: Robot) -> frozenset[DeploymentId]:
+    """Deployments that failed here."""
+    return frozenset(id_ for id_, slot in robot.ledger.slots.items() if slot.state is SlotState.QUARANTINED)
+
+
+def _boots(robot: Robot, back: DeploymentId | None) -> DeploymentId | None:
+    """What the machine is to start by itself: the newest good one. What is on trial is started by the agent, which counts."""
+    ledger = robot.ledger
+    if ledger.live is not None and ledger.trial is None and ledger.slots[ledger.live].state is SlotState.GOOD:
+        return ledger.live
+    return back if back is not None and ledger.slots[back].state is SlotState.GOOD else None
 
 
 def _unfit(robot: Robot) -> dict[DeploymentId, str]:

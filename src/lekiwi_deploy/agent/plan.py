@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from lekiwi_deploy.agent.config import AgentConfig, read_variables
 from lekiwi_deploy.agent.environment import launch, missing_variables, service_port
 from lekiwi_deploy.agent.paths import Paths
-from lekiwi_deploy.agent.supervisors.supervisor import Launch
+from lekiwi_deploy.agent.supervisors.supervisor import Launch, instance_id
 from lekiwi_deploy.robot.affected import fingerprints
+from lekiwi_deploy.robot.instance_types import Strategy, strategy
+from lekiwi_deploy.wire.ids import InstanceId
 from lekiwi_deploy.wire.link import DeploymentRef
 from lekiwi_deploy.wire.manifest import HealthCheck, Manifest, ProcessCheck, Service
 from lekiwi_deploy.wire.platforms import Platform
@@ -28,21 +30,36 @@ class Plan:
     paths: Paths
     config: AgentConfig
 
-    def launch(self, name: str) -> Launch | None:
-        """How to start the service; None: there is none of that name."""
+    def launch(self, name: str, port: int | None = None) -> Launch | None:
+        """How to start the service, listening on `port` (None: on its public one); None: there is none of that name."""
         service = self.services.get(name)
         if service is None:
             return None
         return launch(
-            self.paths, self.config, self.ref, self.manifest, service, self.fingerprints[name], self.variables
+            self.paths,
+            self.config,
+            self.ref,
+            self.manifest,
+            service,
+            self.fingerprints[name],
+            self.variables,
+            port=port,
         )
+
+    def instance(self, name: str) -> InstanceId:
+        """The version of the service that this plan wants."""
+        return instance_id(name, self.fingerprints[name])
 
     def checks(self, name: str) -> tuple[HealthCheck, ...]:
         """Its health checks, at least one."""
         return self.services[name].health or (ProcessCheck(),)
 
+    def by_port(self, name: str) -> bool:
+        """Whether its processes listen on private ports."""
+        return self.services[name].port is not None and strategy(self.services[name]) is not Strategy.STOP
+
     def port(self, name: str) -> int | None:
-        """Its own port on this robot."""
+        """Its public port on this robot."""
         return service_port(self.services[name], self.config)
 
 

@@ -96,6 +96,8 @@ def _wake_in(robot: Robot, seen: Observed) -> float:
     times = [_LONGEST_S]
     if isinstance(seen.judgement, Waiting) and seen.judgement.good_in_s is not None:
         times.append(seen.judgement.good_in_s)
+    if seen.change_in_s is not None:
+        times.append(seen.change_in_s)
     consent = robot.consent.look_again_in()
     if consent is not None:
         times.append(consent)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -26,23 +25,16 @@ from lekiwi_deploy.agent.spool import Spool
 from lekiwi_deploy.agent.tail import Tail
 from lekiwi_deploy.errors import BadInput, LekiwiError, NotFound
 from lekiwi_deploy.robot.ledger import Ledger
-from lekiwi_deploy.robot.record import fetch_failed, staged
+from lekiwi_deploy.robot.record import fetch_failed, hook_ran, staged
 from lekiwi_deploy.robot.wanted import accept, by_hand_here, forced
 from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest
 from lekiwi_deploy.wire.link import AgentState, Desired
+from lekiwi_deploy.wire.manifest import HookKind
 from lekiwi_deploy.wire.platforms import Platform
 from lekiwi_deploy.wire.reasons import Reason, sentence
 
 EVENT_BYTES = 8 << 20
 LOG_BYTES = 32 << 20
-
-
-@dataclass
-class Switch:
-    """A switch under way, in CLOCK_BOOTTIME seconds: when it was decided, and when each service was told to stop."""
-
-    decided: float
-    stopped: dict[str, float] = field(default_factory=dict)
 
 
 class Robot:
@@ -72,8 +64,6 @@ class Robot:
         self.ticket_due = asyncio.Event()
         self.tickets_due: set[ManifestDigest] = set()
         self.waiting: tuple[Reason, ...] = ()
-        self.switching = False
-        self.switch: Switch | None = None
         self.content_lock = asyncio.Lock()
         self.collect_due = False
         self._journal = journal
@@ -92,7 +82,10 @@ class Robot:
         self.services = Services(
             paths,
             self.tail,
+            self.logs,
             replan=self.plan_again,
+            plan_of=self.plan_of,
+            hook_ran=self._hook_ran,
             nudge=self.nudge,
             note=self._note_of_service,
             randomness=randomness,
@@ -113,6 +106,7 @@ class Robot:
             switching=lambda: self.switching,
         )
         self.agent_state: AgentState | None = None
+        self._boots: object = None
         self._overridden: tuple[DeploymentId, int] | None = None
         self._repair_ticket: tuple[ManifestDigest, str] | None = None
 
@@ -129,6 +123,11 @@ class Robot:
             why = "; ".join(map(sentence, reasons))
             self.history.note("overridden", f"{deployment} is switched to by force, although: {why}", deployment)
         return ()
+
+    @property
+    def switching(self) -> bool:
+        """Whether processes are being changed over."""
+        return self.services.changing()
 
     def nudge(self) -> None:
         """Look again soon."""
@@ -193,6 +192,30 @@ class Robot:
         for text in plan.trouble if known is None or known.trouble != plan.trouble else ():
             self.history.trouble(text)
         return plan
+
+    def _hook_ran(self, service: str, kind: HookKind, live: DeploymentId, failure: str | None) -> None:
+        """Of the trial of `live`; told on disk before it counts."""
+        trial = self.ledger.trial
+        if trial is None or trial.deployment != live:
+            return
+        try:
+            self.remember(hook_ran(self.ledger, service, kind, failure))
+        except OSError as error:
+            self.history.trouble(
+                f"{service}: {kind} has to run again, as it could not be written down: {error.strerror}"
+            )
+
+    def keeps_for_boot(self, deployment: DeploymentId | None) -> bool:
+        """Whether the machine starts it at boot, as far as this agent knows."""
+        if deployment is not None and deployment not in self.slots.laid_out:
+            return True  # once it is whole
+        return self._boots == (deployment, self.services.ports(deployment))
+
+    async def keep_for_boot(self, deployment: DeploymentId | None) -> None:
+        """From now on the machine starts it at boot. Raises `LekiwiError`, `OSError`."""
+        kept = (deployment, self.services.ports(deployment))
+        await self.services.keep_for_boot(self.plan_of(deployment) if deployment is not None else None)
+        self._boots = kept
 
     def replan(self) -> Plan | None:
         """The live deployment's plan, with the robot's variables as they are now."""

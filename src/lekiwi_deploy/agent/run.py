@@ -123,7 +123,7 @@ async def _end(robot: Robot, tasks: list[asyncio.Task[None]], leave_services: bo
     await robot.fetches.close()
     if not leave_services:
         await robot.services.stop_all()
-    robot.services.close()
+    await robot.services.close()
     robot.tail.close()
     robot.history.note("agent_stopped", "the agent stopped" + (", its services run on" if leave_services else ""))
     robot.history.flush()

@@ -1,238 +1,370 @@
-"""The robot's services: their processes (supervisor), their health (watches) and their output (tail), seen as one."""
+"""The robot's services as one: what each is to be (plan), which instances there are, how they are, and how a change of them went."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 
-from lekiwi_deploy.agent import machine
-from lekiwi_deploy.agent.environment import family_prefix
-from lekiwi_deploy.agent.listeners import strangers
+from lekiwi_deploy.agent import machine, memory
+from lekiwi_deploy.agent.instances import Instances, Note
+from lekiwi_deploy.agent.known import Change, Known
+from lekiwi_deploy.agent.leading import Leading
+from lekiwi_deploy.agent.locks import is_held
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.plan import Plan
-from lekiwi_deploy.agent.supervisors.process import ProcessSupervisor
-from lekiwi_deploy.agent.supervisors.records import ProcessRecords
-from lekiwi_deploy.agent.supervisors.supervisor import Launch, ProcessSeen, ProcessState, service_of
+from lekiwi_deploy.agent.service_health import due_hook, of_service, state_of
+from lekiwi_deploy.agent.spool import Spool
+from lekiwi_deploy.agent.supervisors import choose as supervisors
+from lekiwi_deploy.agent.supervisors.supervisor import Launch, ProcessSeen, ProcessState
 from lekiwi_deploy.agent.tail import Tail
+from lekiwi_deploy.agent.traffic import choose as traffic
 from lekiwi_deploy.agent.watch import Watch
-from lekiwi_deploy.robot.health import Verdict
+from lekiwi_deploy.errors import LekiwiError
+from lekiwi_deploy.robot.instance_types import (
+    Action,
+    Changes,
+    Hooked,
+    LeadTraffic,
+    Room,
+    RunHook,
+    StartInstance,
+    StartStandby,
+    Strategy,
+    Wanted,
+    World,
+    strategy,
+)
+from lekiwi_deploy.robot.instances import changes
+from lekiwi_deploy.robot.ledger import Trial
 from lekiwi_deploy.robot.trial import ServiceSeen
-from lekiwi_deploy.wire.ids import DeploymentId
-from lekiwi_deploy.wire.link import ServiceReport, ServiceState
+from lekiwi_deploy.wire.ids import DeploymentId, InstanceId
+from lekiwi_deploy.wire.link import ServiceReport, ServiceState, ServiceSwitch, SwitchKind
+from lekiwi_deploy.wire.manifest import HookKind
 
-Note = Callable[[str, str, DeploymentId | None, str | None], None]
-"""(kind, text, deployment, service) for the robot's history."""
+_LOOK_AT_LOCK_S = 0.1
+"""How often a program that says nothing is looked at, to see whether it waits for its hardware or owns it."""
 
 
 class Services:
-    """`plan` says what each is to be; None: none is to run. `nudge` is called at every change."""
+    """`plan` says what each is to be; None: none is to run. `replan` makes the live one's anew, `plan_of` that of any deployment that is here.
+    `hook_ran` is told (service, hook, deployment, what was wrong). `nudge` is called at every change."""
 
     def __init__(
         self,
         paths: Paths,
         tail: Tail,
+        logs: Spool,
         *,
         replan: Callable[[], Plan | None],
+        plan_of: Callable[[DeploymentId], Plan],
+        hook_ran: Callable[[str, HookKind, DeploymentId, str | None], None],
         nudge: Callable[[], None],
         note: Note,
         randomness: Callable[[], float],
     ) -> None:
         self.plan: Plan | None = None
+        self.change: Change | None = None
+        self.helpers: set[int] = set()
+        """Children of the agent that are no services and have someone who waits for them."""
         self._paths = paths
         self._tail = tail
         self._replan = replan
+        self._plan_of = plan_of
+        self._hook_ran = hook_ran
         self._nudge = nudge
         self._note = note
-        self._watches: dict[str, tuple[int, Watch]] = {}
-        self._holds: dict[str, tuple[int | None, str | None]] = {}  # port and hardware of what was started
-        self._strangers: dict[str, frozenset[int]] = {}  # who listened on its port before it was started
-        self.helpers: set[int] = set()
-        """Children of the agent that are no services and have someone who waits for them."""
-        self._supervisor = ProcessSupervisor(
-            ProcessRecords(paths.processes),
-            root=paths.root,
-            prefix=family_prefix(paths),
-            relaunch=self._relaunch,
-            changed=lambda instance: self._changed(service_of(instance)),
-            note=lambda kind, text, seen: note(kind, text, seen.deployment, seen.service),
-            randomness=randomness,
-            helpers=self.helpers,
-        )
-
-    def _processes(self) -> dict[str, ProcessSeen]:
-        return {seen.service: seen for seen in self._supervisor.seen().values()}
+        self._randomness = randomness
+        self._instances = Instances(paths, tail, logs, plan_of=plan_of, nudge=nudge, note=note)
+        self._serving: Mapping[str, InstanceId] = {}
+        self._plans: dict[InstanceId, Plan] = {}
+        self._last: dict[InstanceId, ProcessSeen] = {}
+        self._before: frozenset[InstanceId] = frozenset()  # there when what is live became so
+        self._back: Plan | None = None
+        self._said: dict[str, str] = {}  # last words of instances that are gone, by service
 
     async def adopt(self) -> None:
-        """Find what an earlier agent started."""
-        await self._supervisor.adopt()
-        for seen in self._supervisor.seen().values():
-            self._tail.follow(seen.service, self._paths.logs / f"{seen.service}.log", seen.deployment)
+        """Find what an earlier agent, or the boot, started."""
+        supervisor = supervisors.choose(
+            self._paths,
+            relaunch=self._relaunch,
+            changed=self._changed,
+            note=self._note_of,
+            randomness=self._randomness,
+            helpers=self.helpers,
+        )
+        leading = Leading(lambda lost: traffic.choose(self._paths, lost=lost, helpers=self.helpers), nudge=self._nudge)
+        await self._instances.open(supervisor, leading)
 
     def use(self, plan: Plan | None) -> None:
         """What is live changed: watch those that stay with the checks of now."""
         self.plan = plan
-        for name in list(self._processes()):
-            self._changed(name)
+        seen = self._instances.seen()
+        self._before, self._back = frozenset(seen), None
+        for process in seen.values():
+            self._instances.know(process).exits = process.exits
+        for instance in list(seen):
+            self._changed(instance)
 
-    def stale(self) -> tuple[str, ...]:
-        """Services whose process is not what the plan says."""
-        wanted = self.plan.fingerprints if self.plan is not None else {}
-        running = {name: seen.fingerprint for name, seen in self._processes().items()}
-        return tuple(sorted(name for name in {*wanted, *running} if wanted.get(name) != running.get(name)))
+    def begin(self, decided: float) -> None:
+        """A switch was decided (CLOCK_BOOTTIME)."""
+        self.change = Change(decided)
 
-    def fingerprints(self) -> dict[str, str]:
-        """Of what runs, or is started again after a delay."""
-        return {name: seen.fingerprint for name, seen in self._processes().items()}
+    # --- deciding and doing
 
-    def in_use(self) -> frozenset[DeploymentId]:
-        """Deployments that a process runs from."""
-        return frozenset(seen.deployment for seen in self._supervisor.seen().values())
+    def decide(self, trial: Trial | None, back: DeploymentId | None, spoiled: frozenset[DeploymentId]) -> Changes:
+        """What to do about instances now. `back`: where the robot would go back to; `spoiled`: deployments that failed here."""
+        plan = self.plan
+        seen = self._instances.seen()
+        wanted = self._wanted(trial, back) if plan is not None else []
+        missing = any(one.instance not in seen for one in wanted)
+        standby = any(one.standby is not None and one.standby not in seen for one in wanted)
+        several = len(seen) > len(wanted) or any(one.instance not in seen for one in wanted)
+        views = self._instances.views(
+            self._passes, lambda id_: id_ in spoiled, weigh=(missing and bool(seen)) or standby
+        )
+        leading = self._instances.leading
+        hardware = {one.hardware for one in wanted if one.strategy is Strategy.LOCK and one.instance not in seen}
+        decided = changes(
+            wanted,
+            views,
+            World(
+                targets=leading.targets(),
+                locked=frozenset(name for name in hardware if name and is_held(self._paths.locks / name)),
+                room=memory.room() if several or standby else Room(),
+                now=machine.boottime(),
+                trial=trial is not None,
+                eager=trial is None or trial.told or trial.instead_of is not None,
+                lost=frozenset(self._lost(trial)),
+            ),
+        )
+        self._serving = decided.serving
+        if self.change is not None:
+            for name, kind in decided.kinds.items():
+                self.change.kinds.setdefault(name, (kind.kind, kind.why))
+        wake = decided.wake_in_s
+        actions = decided.actions
+        if leading.wait_s() > 0:
+            actions = tuple(action for action in actions if not isinstance(action, LeadTraffic))
+            wake = min(leading.wait_s(), wake if wake is not None else leading.wait_s())
+        if any(self._is_mute(one) for one in wanted):
+            wake = min(_LOOK_AT_LOCK_S, wake if wake is not None else _LOOK_AT_LOCK_S)
+        return Changes(actions=actions, kinds=decided.kinds, serving=decided.serving, wake_in_s=wake)
 
-    def seen(self) -> dict[str, ServiceSeen]:
-        """Every service of the plan that runs as the plan says."""
-        if self.plan is None:
-            return {}
-        found = {}
-        for name, process in self._processes().items():
-            if self.plan.fingerprints.get(name) != process.fingerprint:
+    async def carry_out(self, actions: tuple[Action, ...], previous: DeploymentId | None) -> None:
+        """Do it, in order. `previous`: the deployment before the live one. Raises `LekiwiError`, `OSError`."""
+        for action in actions:
+            match action:
+                case RunHook(service, hook) if self.plan is not None:
+                    self._run_hook(self.plan, service, hook, previous)
+                case StartInstance(_, instance) if self.plan is not None:
+                    self._plans[instance] = self.plan
+                    await self._instances.do(action, self._plans)
+                case StartStandby() | _:
+                    await self._instances.do(action, self._plans)
+
+    def run_rollback_hooks(self, trial: Trial | None) -> bool:
+        """Begin with the ON_ROLLBACK hooks of what failed, now that what ran before runs again. Whether any are not done yet."""
+        attempt = trial.instead_of if trial is not None and trial.told else None
+        if trial is None or attempt is None:
+            return False
+        try:
+            failed = self._plan_of(attempt.deployment)
+        except (LekiwiError, KeyError):
+            return False
+        open_ = False
+        for name in attempt.restarted:
+            hooks = failed.services[name].hooks if name in failed.services else {}
+            if HookKind.ON_ROLLBACK not in hooks or trial.hook(name, HookKind.ON_ROLLBACK) is not None:
                 continue
-            watch = self._watches.get(name)
-            found[name] = ServiceSeen(
-                fingerprint=process.fingerprint,
-                alive=process.state is ProcessState.RUNNING,
-                exits=process.exits,
-                exit=process.exit,
-                checks=watch[1].seen() if watch is not None else {},
+            open_ = True
+            if (name, HookKind.ON_ROLLBACK) not in self._instances.hooks:
+                self._run_hook(failed, name, HookKind.ON_ROLLBACK, trial.deployment)
+        return open_
+
+    def _run_hook(self, plan: Plan, service: str, kind: HookKind, previous: DeploymentId | None) -> None:
+        live = self.plan.ref.id if self.plan is not None else plan.ref.id
+
+        async def run() -> None:
+            wrong = await self._instances.run(service, kind, plan, previous)
+            self._hook_ran(service, kind, live, wrong)
+            self._nudge()
+
+        self._instances.hooks.add((service, kind))
+        self._instances.later(run())
+
+    def _wanted(self, trial: Trial | None, back: DeploymentId | None) -> list[Wanted]:
+        plan = self.plan
+        assert plan is not None
+        found = []
+        for name, service in plan.services.items():
+            instance = plan.instance(name)
+            fresh = trial is not None and name in trial.restarted
+            running = {kind for service_, kind in self._instances.hooks if service_ == name}
+            there = instance in self._before or instance in self._instances.seen()
+            found.append(
+                Wanted(
+                    name,
+                    instance,
+                    strategy(service),
+                    warm=service.warm,
+                    drain_s=service.drain_s,
+                    port=plan.port(name),
+                    hardware=service.exclusive,
+                    standby=self._standby(plan, name, trial, back),
+                    fresh=fresh,
+                    prepare=Hooked.NONE if there else due_hook(service, HookKind.PREPARE, trial, running),
+                    welcome=Hooked.NONE
+                    if instance in self._before
+                    else due_hook(service, HookKind.AFTER_START, trial, running),
+                    insist=trial is None and self._has_failed(instance),
+                )
             )
         return found
 
+    def _has_failed(self, instance: InstanceId) -> bool:
+        known = self._instances.known.get(instance)
+        return known is not None and known.watch is not None and known.watch.fails()
+
+    def _standby(self, plan: Plan, name: str, trial: Trial | None, back: DeploymentId | None) -> InstanceId | None:
+        """The version that is to wait behind the lock of what is on trial."""
+        service = plan.services[name]
+        if strategy(service) is not Strategy.LOCK or back is None or trial is None or not trial.told:
+            return None
+        if trial.instead_of is not None or not trial.policy.roll_back or name not in trial.restarted:
+            return None
+        before = self._plan_before(back)
+        if before is None:
+            return None
+        other = before.services.get(name)
+        if other is None or strategy(other) is not Strategy.LOCK or other.exclusive != service.exclusive:
+            return None
+        instance = before.instance(name)
+        if instance == plan.instance(name):
+            return None
+        self._plans[instance] = before
+        return instance
+
+    def _plan_before(self, back: DeploymentId) -> Plan | None:
+        if self._back is None or self._back.ref.id != back:
+            try:
+                self._back = self._plan_of(back)
+            except (LekiwiError, KeyError):
+                return None
+        return self._back
+
+    def _lost(self, trial: Trial | None) -> dict[str, str]:
+        """Services whose version on trial is gone, or has lost its hardware, while the one before took its place: why."""
+        plan = self.plan
+        if plan is None or trial is None or not trial.told or trial.instead_of is not None:
+            return {}
+        found = {}
+        seen = self._instances.seen()
+        for name in trial.restarted:
+            if name not in plan.services or strategy(plan.services[name]) is not Strategy.LOCK:
+                continue
+            mine = plan.instance(name)
+            for instance, process in seen.items():
+                known = self._instances.know(process)
+                if instance == mine or process.service != name or not known.locks or known.stopping:
+                    continue
+                waits, owns = known.at_the_lock(process, None)
+                if owns or (mine not in seen and waits):
+                    found[name] = self._said.get(name, "ended") if mine not in seen else "lost its hardware"
+        return found
+
+    def _is_mute(self, wanted: Wanted) -> bool:
+        """Whether only the kernel can say how far it is with the lock."""
+        process = self._instances.seen().get(wanted.instance)
+        if wanted.strategy is not Strategy.LOCK or process is None or process.state is not ProcessState.RUNNING:
+            return False
+        return process.told.owns_since is None and wanted.instance not in self._serving.values()
+
+    # --- looking
+
+    def stale(self) -> tuple[str, ...]:
+        """Services of which not the version runs that the plan wants."""
+        wanted = {name: self.plan.instance(name) for name in self.plan.services} if self.plan is not None else {}
+        seen = self._instances.seen()
+        gone = {process.service for process in seen.values() if process.service not in wanted}
+        return tuple(sorted(gone | {name for name, instance in wanted.items() if instance not in seen}))
+
+    def fingerprints(self) -> dict[str, str]:
+        """Of what is in use; where nothing is, of what is being started."""
+        found: dict[str, str] = {}
+        targets = set(self._instances.leading.targets().values())
+        for process in self._instances.seen().values():
+            known = self._instances.know(process)
+            if known.is_paused(process) or known.stopping:
+                continue
+            waits = known.at_the_lock(process, None)[0]
+            in_use = process.port in targets if known.by_port else not waits
+            if in_use or process.service not in found:
+                found[process.service] = process.fingerprint
+        return found
+
+    def in_use(self) -> frozenset[DeploymentId]:
+        """Deployments that a process runs from."""
+        return frozenset(process.deployment for process in self._instances.seen().values())
+
+    def ports(self, deployment: DeploymentId | None) -> tuple[tuple[InstanceId, int | None], ...]:
+        """Where the instances of a deployment listen."""
+        seen = self._instances.seen()
+        return tuple(sorted((id_, one.port) for id_, one in seen.items() if one.deployment == deployment and one.port))
+
+    def changing(self) -> bool:
+        """Whether the live deployment's processes are not all there yet."""
+        return self.change is not None and bool(self.stale())
+
+    def seen(self, trial: Trial | None = None) -> dict[str, ServiceSeen]:
+        """Every service of the plan whose version is there, or was lost to the one before."""
+        plan = self.plan
+        if plan is None:
+            return {}
+        found: dict[str, ServiceSeen] = {}
+        processes = self._instances.seen()
+        lost = self._lost(trial)
+        for name in plan.services:
+            instance = plan.instance(name)
+            process = processes.get(instance)
+            if name in lost:
+                why = f"{name}: {lost[name]}; the version before took over at once"
+                found[name] = ServiceSeen(plan.fingerprints[name], alive=False, lost=why)
+            elif process is not None:
+                known = self._instances.know(process)
+                serving = self._serving.get(name) == instance
+                found[name] = of_service(
+                    plan, name, process, known, serving=serving, leading=self._instances.leading, trial=trial
+                )
+        return found
+
     def healthy(self) -> bool:
-        """Whether every service of the plan is ready now."""
+        """Whether every service of the plan is ready now, and in use."""
         seen = self.seen()
         return self.plan is not None and all(name in seen and seen[name].ready for name in self.plan.services)
 
-    def up_at(self, name: str) -> float | None:
-        """When (CLOCK_BOOTTIME) its process could serve: ready for the first time, or started when nothing is asked of it but
-        to live. None: it could not yet."""
-        seen, watch = self._processes().get(name), self._watches.get(name)
-        if seen is None or watch is None or seen.pid is None:
-            return None
-        return seen.started if watch[1].only_process else watch[1].ready_at
-
     def reports(self) -> tuple[ServiceReport, ...]:
         """Every service, by name."""
-        processes = self._processes()
-        names = sorted({*processes, *(self.plan.services if self.plan is not None else ())})
-        return tuple(self._report(name, processes.get(name)) for name in names)
+        processes = self._instances.seen()
+        names = {process.service for process in processes.values()}
+        if self.plan is not None:
+            names |= set(self.plan.services)
+        return tuple(self._report(name) for name in sorted(names))
 
-    async def restart(self, names: tuple[str, ...], stopped: dict[str, float]) -> None:
-        """Stop what runs of these and start what the plan says, all at once. A service waits for the end of its own process and
-        of any of these that holds its port or hardware. `stopped` gets when (CLOCK_BOOTTIME) each that ran was told to stop."""
-        plan = self.plan
-        running = [name for name in names if name in self._processes()]
-        for name in running:
-            stopped[name] = machine.boottime()
-        loop = asyncio.get_running_loop()
-        stops = {name: loop.create_task(self._stop(name)) for name in running}
-        starts = [self._start(plan, name, stops) for name in names if plan is not None and name in plan.services]
-        await asyncio.gather(*starts, *stops.values())
+    def last_lines(self, service: str | None) -> tuple[str, ...]:
+        """The newest lines that the wanted version of a service wrote."""
+        if service is None or self.plan is None or service not in self.plan.services:
+            return ()
+        return self._tail.last_lines(self.plan.instance(service))
 
-    async def stop_all(self) -> None:
-        """Stop everything."""
-        self.plan = None
-        await self._supervisor.stop_all()
-
-    def reap(self) -> None:
-        """Bury orphans; called at SIGCHLD."""
-        self._supervisor.reap()
-
-    def close(self) -> None:
-        """Let go of the processes without touching them."""
-        for _, watch in self._watches.values():
-            watch.stop()
-        self._watches.clear()
-        self._supervisor.close()
-
-    async def _stop(self, name: str) -> None:
-        plan = self.plan
-        known = plan.services.get(name) if plan is not None else None
-        seen = self._processes().get(name)
-        if seen is not None:
-            await self._supervisor.stop(seen.instance, known.stop_grace_s if known is not None else None)
-        self._tail.drain(name, ended=True)
-
-    async def _start(self, plan: Plan, name: str, stops: Mapping[str, asyncio.Task[None]]) -> None:
-        await asyncio.gather(
-            *(stop for other, stop in stops.items() if other == name or self._clash(plan, name, other))
-        )
-        launch = plan.launch(name)
-        assert launch is not None
-        self._prepare(launch, plan)
-        self._supervisor.start(launch)
-
-    def _clash(self, plan: Plan, name: str, other: str) -> bool:
-        """Whether the process of `other`, which is being stopped, may hold what `name` needs. An adopted one may hold anything."""
-        wanted = plan.services[name]
-        if other not in self._holds:
-            return wanted.port is not None or wanted.exclusive is not None
-        port, exclusive = self._holds[other]
-        return (port is not None and port == wanted.port) or (exclusive is not None and exclusive == wanted.exclusive)
-
-    def _prepare(self, launch: Launch, plan: Plan) -> None:
-        service = plan.services[launch.service]
-        self._holds[launch.service] = (service.port, service.exclusive)
-        port = plan.port(launch.service)
-        self._strangers[launch.service] = strangers(port) if port is not None else frozenset()
-        (self._paths.state / launch.service).mkdir(parents=True, exist_ok=True)
-        try:
-            self._tail.follow(launch.service, launch.log, launch.deployment)
-        except OSError as error:
-            self._note(
-                "log_lost", f"the output of {launch.service} is not read: {error.strerror}", None, launch.service
-            )
-
-    def _relaunch(self, seen: ProcessSeen) -> Launch | None:
-        plan = self._replan()
-        if plan is None:
-            return None
-        self.plan = plan
-        launch = plan.launch(seen.service)
-        if launch is None or launch.instance != seen.instance:
-            return None
-        self._prepare(launch, plan)
-        return launch
-
-    def _changed(self, name: str) -> None:
-        seen, known = self._processes().get(name), self._watches.get(name)
-        pid = seen.pid if seen is not None and seen.state is ProcessState.RUNNING else None
-        plan = self.plan
-        keep = known is not None and known[0] == pid and plan is not None and name in plan.services
-        if not keep or (known is not None and plan is not None and known[1].checks != plan.checks(name)):
-            if known is not None:
-                known[1].stop()
-                del self._watches[name]
-            if seen is not None and pid is not None and plan is not None and name in plan.services:
-                self._watches[name] = (pid, self._watch(plan, seen))
-        self._nudge()
-
-    def _watch(self, plan: Plan, seen: ProcessSeen) -> Watch:
-        launch = plan.launch(seen.service)
-        assert launch is not None
-        return Watch(
-            launch,
-            plan.checks(seen.service),
-            port=plan.port(seen.service),
-            strangers=self._strangers.get(seen.service, frozenset()),
-            offset=plan.config.port_offset,
-            started=seen.started,
-            changed=self._nudge,
-            run_command=self._supervisor.run,
-        )
-
-    def _report(self, name: str, process: ProcessSeen | None) -> ServiceReport:
+    def _report(self, name: str) -> ServiceReport:
+        mine = self.plan.instance(name) if self.plan is not None and name in self.plan.services else None
+        processes = {one: process for one, process in self._instances.seen().items() if process.service == name}
+        process = processes.get(mine) if mine is not None else next(iter(processes.values()), None)
+        others = [one for one in processes.values() if one is not process and one.state is ProcessState.RUNNING]
+        standby = others[-1].deployment if others else None
         if process is None:
-            return ServiceReport(name=name, state=ServiceState.STOPPED, deployment=None)
-        state, detail = self._state(name, process)
+            return ServiceReport(name=name, state=ServiceState.STOPPED, deployment=None, standby=standby)
+        known = self._instances.know(process)
+        state, detail = state_of(process, known, serving=self._serving.get(name) == process.instance)
         return ServiceReport(
             name=name,
             state=state,
@@ -241,17 +373,193 @@ class Services:
             restarts=process.exits,
             since=process.since,
             detail=detail,
+            standby=standby,
         )
 
-    def _state(self, name: str, process: ProcessSeen) -> tuple[ServiceState, str | None]:
-        if process.state is ProcessState.STOPPING:
-            return ServiceState.STOPPING, None
-        if process.state is ProcessState.BACKING_OFF:
-            return ServiceState.BACKING_OFF, process.exit
-        watch = self._watches.get(name)
-        checks = watch[1].seen() if watch is not None else {}
-        if any(check.verdict is Verdict.FAILING for check in checks.values()):
-            return ServiceState.UNHEALTHY, next((check.error for check in checks.values() if check.error), None)
-        if watch is None or any(check.verdict is Verdict.WAITING for check in checks.values()):
-            return ServiceState.STARTING, next((check.error for check in checks.values() if check.error), None)
-        return ServiceState.READY, None
+    # --- how a change went
+
+    def up_at(self, name: str) -> float | None:
+        """When (CLOCK_BOOTTIME) the wanted version of a service was in use. None: it is not, or it is not known."""
+        if self.plan is None or name not in self.plan.services:
+            return None
+        instance = self.plan.instance(name)
+        process, known = self._instances.seen().get(instance), self._instances.known.get(instance)
+        if process is None or known is None or known.watch is None:
+            return None
+        if known.locks and known.watch.only_process:
+            return _boottime(process.told.owns_since) if process.told.owns_since is not None else known.watch.ready_at
+        ready = process.started if known.watch.only_process else known.watch.ready_at
+        return max(ready, known.led_at) if known.led_at is not None and ready is not None else ready
+
+    def switches(self, names: tuple[str, ...]) -> tuple[ServiceSwitch, ...]:
+        """How these were changed over, as far as this agent saw it."""
+        if self.change is None:
+            return ()
+        found = []
+        for name in names:
+            kind, why = self.change.kinds.get(name, (SwitchKind.COLD, None))
+            if self.plan is None or name not in self.plan.services:
+                continue
+            gap = 0.0 if kind is SwitchKind.BLUE_GREEN else self._gap_ms(name, self.change)
+            found.append(ServiceSwitch(service=name, kind=kind, gap_ms=gap, why=why))
+        return tuple(found)
+
+    def _gap_ms(self, name: str, change: Change) -> float | None:
+        assert self.plan is not None
+        ended = change.ended.get(name)
+        process = self._instances.seen().get(self.plan.instance(name))
+        if ended is None or process is None:
+            return None
+        owns = process.told.owns_since
+        began = _boottime(owns) if owns is not None else self.up_at(name)
+        return max(0.0, began - ended) * 1000 if began is not None else None
+
+    # --- what the supervisor tells
+
+    def _relaunch(self, process: ProcessSeen) -> Launch | None:
+        plan = self._replan()
+        if plan is not None:
+            self.plan = plan
+        if plan is None or process.service not in plan.services or plan.instance(process.service) != process.instance:
+            try:
+                plan = self._plan_of(process.deployment)
+            except (LekiwiError, KeyError):
+                return None
+        if process.service not in plan.services or plan.instance(process.service) != process.instance:
+            return None
+        try:
+            port = None
+            if plan.by_port(process.service):
+                port = self._instances.private_port(process.instance, process.port)
+            return self._instances.prepare(plan, process.service, port)
+        except (LekiwiError, OSError) as error:
+            self._note("trouble", f"{process.service} cannot be started again: {error}", None, process.service)
+            return None
+
+    def _note_of(self, kind: str, text: str, process: ProcessSeen) -> None:
+        if kind == "exited":
+            self._said[process.service] = process.exit or "ended"
+        self._note(kind, text, process.deployment, process.service)
+
+    def _changed(self, instance: InstanceId) -> None:
+        process = self._instances.seen().get(instance)
+        before = self._last.get(instance)
+        if process is None:
+            if before is not None:
+                self._was_last_used(before)
+                del self._last[instance]
+            self._instances.forget(instance)
+        else:
+            if before is not None and before.pid is not None and process.pid != before.pid:
+                self._was_last_used(before)
+            self._last[instance] = process
+            known = self._instances.know(process)
+            if known.paused is not None and known.paused == process.paused:
+                known.paused = None
+            self._look_after(instance, process, known)
+        self._nudge()
+
+    def _was_last_used(self, process: ProcessSeen) -> None:
+        """The process of an old version has ended: the moment from which nobody served, or used the hardware."""
+        change, plan = self.change, self.plan
+        wanted = plan is not None and process.service in plan.services and plan.instance(process.service)
+        if change is None or process.instance == wanted:
+            return
+        known = self._instances.known.get(process.instance)
+        if (
+            known is not None
+            and known.locks
+            and process.told.owns_since is None
+            and process.told.waiting_for is not None
+        ):
+            return  # it only waited
+        told = process.told.released_at
+        at = _boottime(told) if told is not None else process.ended or machine.boottime()
+        change.ended[process.service] = max(at, change.ended.get(process.service, 0.0))
+
+    def _look_after(self, instance: InstanceId, process: ProcessSeen, known: Known) -> None:
+        """Watch its health, if that counts."""
+        plan = self.plan
+        mine = plan is not None and process.service in plan.services and plan.instance(process.service) == instance
+        runs = process.state is ProcessState.RUNNING and process.pid is not None and not known.is_paused(process)
+        if known.locks and runs and known.at_the_lock(process, None)[0]:
+            runs = False  # it waits for its hardware, and can do nothing before
+        keep = known.watch is not None and process.port in self._instances.leading.targets().values()
+        checks = (
+            plan.checks(process.service) if plan is not None and mine else known.watch.checks if known.watch else ()
+        )
+        watched = (process.pid, process.port, checks, known.resumed_at)
+        if known.watch is not None and (not runs or not (mine or keep) or (mine and known.watched != watched)):
+            known.watch.stop()
+            known.watch = None
+        if known.watch is None and runs and mine and plan is not None:
+            launch = plan.launch(process.service, process.port)
+            assert launch is not None
+            known.watched = watched
+            known.watch = Watch(
+                launch,
+                checks,
+                port=process.port,
+                public=plan.port(process.service),
+                strangers=known.strangers,
+                offset=plan.config.port_offset,
+                started=self._counts_from(process, known),
+                changed=self._nudge,
+                run_command=self._instances.supervisor.run,
+            )
+
+    def _counts_from(self, process: ProcessSeen, known: Known) -> float:
+        """From when its checks have their time to pass for the first time."""
+        owns = process.told.owns_since
+        times = [process.started, known.resumed_at or 0.0, _boottime(owns) if owns is not None else 0.0]
+        return max(times)
+
+    def _passes(self, instance: InstanceId) -> bool:
+        known = self._instances.known.get(instance)
+        process = self._instances.seen().get(instance)
+        if known is None or known.watch is None or process is None:
+            return False
+        if known.service is not None and known.service.notify and not process.told.ready:
+            return False
+        return known.watch.passes()
+
+    # --- boot and end
+
+    async def keep_for_boot(self, plan: Plan | None) -> None:
+        """What the machine starts at boot without the agent is this from now on. Raises `LekiwiError`, `OSError`."""
+        launches: list[Launch] = []
+        targets: dict[int, int] = {}
+        seen = self._instances.seen()
+        for name in plan.services if plan is not None else ():
+            assert plan is not None
+            instance = plan.instance(name)
+            port = None
+            if plan.by_port(name):
+                process = seen.get(instance)
+                port = process.port if process is not None else self._instances.private_port(instance)
+                public = plan.port(name)
+                assert public is not None and port is not None
+                targets[public] = port
+            launch = plan.launch(name, port)
+            assert launch is not None
+            launches.append(launch)
+        await self._instances.leading.keep_for_boot(targets)  # first: the supervisor keeps it together with the units
+        await self._instances.supervisor.keep_for_boot(tuple(launches))
+
+    async def stop_all(self) -> None:
+        """Stop everything."""
+        self.plan = None
+        await self._instances.stop_all()
+
+    def reap(self) -> None:
+        """Bury orphans; called at SIGCHLD."""
+        supervisors.reap(self._instances.supervisor)
+
+    async def close(self) -> None:
+        """Let go of the processes without touching them."""
+        await self._instances.close()
+
+
+def _boottime(monotonic: float) -> float:
+    """The moment on the clock of deadlines."""
+    return monotonic + machine.boottime() - machine.monotonic()

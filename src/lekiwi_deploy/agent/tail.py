@@ -35,6 +35,7 @@ _POLL_S = 0.5
 @dataclass
 class _File:
     path: Path
+    service: str
     offset: int = 0
     inode: int = 0
     splitter: LineSplitter = field(default_factory=LineSplitter)
@@ -63,70 +64,83 @@ class Tail:
             )
             self._poll()
 
-    def follow(self, service: str, path: Path, deployment: DeploymentId) -> None:
-        """From now on what `service` writes to `path` is of `deployment`. What it wrote before was of the one before."""
-        file = self._files.get(service)
+    def follow(self, instance: str, service: str, path: Path, deployment: DeploymentId) -> None:
+        """From now on what `instance`, a version of `service`, writes to `path` is of `deployment`. What it wrote before was of the one
+        before."""
+        file = self._files.get(instance)
+        if file is not None and file.path != path:
+            self.leave(instance)
+            file = None
         if file is None:
-            file = self._files[service] = _File(path)
-            self._by_path[path] = service
+            file = self._files[instance] = _File(path, service)
+            self._by_path[path] = instance
             path.touch(mode=0o640)
             file.inode = path.stat().st_ino
-            place = self._spool.mark.get(service)
+            place = self._spool.mark.get(instance)
             if isinstance(place, list) and len(place) == 2 and place[0] == file.inode:
                 file.offset = int(place[1])
         else:
-            self.drain(service)
+            self.drain(instance)
         if file.deployment != deployment:
             file.newest.clear()
         file.deployment = deployment
         if self._events is not None:
             self._events.watch(path)
-        self._soon(file, service)
+        self._soon(file, instance)
 
-    def drain(self, service: str, *, ended: bool = False) -> None:
+    def leave(self, instance: str) -> None:
+        """It has ended: read what is left, and follow it no more."""
+        self.drain(instance, ended=True)
+        file = self._files.pop(instance, None)
+        if file is not None:
+            self._by_path.pop(file.path, None)
+            if self._events is not None:
+                self._events.unwatch(file.path)
+
+    def drain(self, instance: str, *, ended: bool = False) -> None:
         """Read all that is there now. `ended`: nothing comes after it, so an unfinished line is one, too."""
-        file = self._files.get(service)
+        file = self._files.get(instance)
         if file is None:
             return
         if file.due is not None:
             file.due.cancel()
             file.due = None
         try:
-            self._read(service, file, ended)
+            self._read(instance, file, ended)
         except OSError as error:
-            self._trouble(f"the output of {service} cannot be read: {error.strerror}")
+            self._trouble(f"the output of {file.service} cannot be read: {error.strerror}")
 
-    def last_lines(self, service: str | None) -> tuple[str, ...]:
+    def last_lines(self, instance: str) -> tuple[str, ...]:
         """The newest lines that it wrote, oldest first."""
-        if service is None or service not in self._files:
+        if instance not in self._files:
             return ()
-        self.drain(service, ended=True)
-        return tuple(self._files[service].newest)
+        self.drain(instance, ended=True)
+        return tuple(self._files[instance].newest)
 
     def close(self) -> None:
         """Read what is there and stop."""
-        for service in self._files:
-            self.drain(service)
+        for instance in self._files:
+            self.drain(instance)
         if self._next_poll is not None:
             self._next_poll.cancel()
         if self._events is not None:
             self._events.close()
 
     def _written(self, path: Path) -> None:
-        service = self._by_path.get(path)
-        if service is not None:
-            self._soon(self._files[service], service)
+        instance = self._by_path.get(path)
+        if instance is not None:
+            self._soon(self._files[instance], instance)
 
-    def _soon(self, file: _File, service: str) -> None:
+    def _soon(self, file: _File, instance: str) -> None:
         if file.due is None:
-            file.due = asyncio.get_running_loop().call_later(_SETTLE_S, self.drain, service)
+            file.due = asyncio.get_running_loop().call_later(_SETTLE_S, self.drain, instance)
 
     def _poll(self) -> None:
-        for service in self._files:
-            self.drain(service)
+        for instance in self._files:
+            self.drain(instance)
         self._next_poll = asyncio.get_running_loop().call_later(_POLL_S, self._poll)
 
-    def _read(self, service: str, file: _File, ended: bool) -> None:
+    def _read(self, instance: str, file: _File, ended: bool) -> None:
         try:
             fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -145,24 +159,29 @@ class Tail:
                 file.offset += len(chunk)
                 lines += file.splitter.feed(chunk)
                 if file.offset - before > 2 * _AT_ONCE:
-                    self._soon(file, service)
+                    self._soon(file, instance)
                     break
             if ended:
                 lines += file.splitter.flush()
             if lines:
-                self._add(service, file, lines)
+                self._add(file, lines)
             if file.offset >= FILE_BYTES:
                 self._cut(file, fd)
         finally:
             os.close(fd)
 
-    def _add(self, service: str, file: _File, lines: list[str]) -> None:
+    def _add(self, file: _File, lines: list[str]) -> None:
         file.newest.extend(lines[-_KEPT_LINES:])
         at = machine.utc_now()
         records = [
             msgspec.json.encode(
                 LogLine(
-                    at=at, service=service, deployment=file.deployment, stream="out", text=text, level=level_of(text)
+                    at=at,
+                    service=file.service,
+                    deployment=file.deployment,
+                    stream="out",
+                    text=text,
+                    level=level_of(text),
                 )
             )
             for text in lines

@@ -26,9 +26,9 @@ RunCommand = Callable[[Launch, tuple[str, ...], float], Awaitable[tuple[str | No
 
 
 class Watch:
-    """Of the process that `launch` started at `started` (CLOCK_BOOTTIME). `port` is the service's own on this robot; `strangers`: who
-    listened on it before that process was started; `offset` is added to ports that a check names. `ready_at`: when every check
-    passed for the first time."""
+    """Of the process that `launch` started. Its first success must come within its time from `started` (CLOCK_BOOTTIME). `port` is where it
+    listens, `public` where the service is reached; `strangers`: who listened on `port` before that process was started; `offset` is added
+    to ports that a check names. `ready_at`: when every check passed for the first time."""
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class Watch:
         checks: tuple[HealthCheck, ...],
         *,
         port: int | None,
+        public: int | None,
         strangers: frozenset[int],
         offset: int,
         started: float,
@@ -46,6 +47,7 @@ class Watch:
         self.ready_at: float | None = None
         self._launch = launch
         self._port = port
+        self._public = public
         self._strangers = strangers
         self._offset = offset
         self._changed = changed
@@ -63,6 +65,16 @@ class Watch:
             for key in (self._key(check),)
         }
 
+    def passes(self) -> bool:
+        """Whether every check passes now."""
+        now = machine.boottime()
+        return all(verdict(self._states[self._key(check)], check, now) is Verdict.PASSING for check in self.checks)
+
+    def fails(self) -> bool:
+        """Whether a check has had its time and does not pass."""
+        now = machine.boottime()
+        return any(verdict(self._states[self._key(check)], check, now) is Verdict.FAILING for check in self.checks)
+
     def stop(self) -> None:
         """Watch no more."""
         for task in self._tasks:
@@ -74,7 +86,7 @@ class Watch:
         return all(isinstance(check, ProcessCheck) for check in self.checks)
 
     def _key(self, check: HealthCheck) -> str:
-        return check_key(check, self._port)
+        return check_key(check, self._public)
 
     async def _run(self, check: HealthCheck) -> None:
         key = self._key(check)
@@ -125,4 +137,6 @@ class Watch:
         return f"port {port} is answered by another program, which had it before {self._launch.service} was started"
 
     def _where(self, named: int | None) -> int | None:
-        return self._port if named is None else named + self._offset
+        """What a check asks for on the service's public port is asked of this process."""
+        where = self._port if named is None else named + self._offset
+        return self._port if where == self._public else where

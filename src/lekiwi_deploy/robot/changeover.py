@@ -133,8 +133,8 @@ def _by_port(wanted: Wanted, mine: Seen, rivals: list[Seen], world: World) -> Pa
     if wanted.port is not None and world.targets.get(wanted.port) == mine.port:
         return Part(wanted, serving=True, target=mine.port)
     kind = _kind_beside(wanted, rivals)
-    if mine.ready:
-        welcome = wanted.welcome in (Hooked.NONE, Hooked.DONE)
+    if mine.ready or wanted.insist:
+        welcome = wanted.insist or wanted.welcome in (Hooked.NONE, Hooked.DONE)
         target = mine.port if welcome else None
         return Part(wanted, calm=_greeting(wanted, mine), prepared=welcome, target=target, kind=kind)
     if mine.resumed_at is not None:
@@ -154,7 +154,7 @@ def _by_lock(wanted: Wanted, mine: Seen, rivals: list[Seen], world: World) -> Pa
             wanted,
             calm=_greeting(wanted, mine) + _standby(wanted, mine, rivals, world),
             disturbing=tuple(StopInstance(one.instance) for one in others),
-            target=mine.port if mine.ready and welcome and not self_held(mine) else None,
+            target=mine.port if (mine.ready and welcome or wanted.insist) and not self_held(mine) else None,
             serving=True,
             minds=minds,
         )

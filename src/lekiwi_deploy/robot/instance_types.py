@@ -43,7 +43,7 @@ class Hooked(StrEnum):
 class Wanted:
     """A service of what is live. `port`: the public one; `hardware`: what only one process may own. `standby`: the version that is to wait
     behind the lock while the trial lasts. `fresh`: the open trial changed it. `prepare`: its hook before the first start; `welcome`: its
-    hook between being ready and being used."""
+    hook between being ready and being used. `insist`: it failed its checks and is left running all the same, so traffic is led to it."""
 
     service: str
     instance: InstanceId
@@ -56,6 +56,7 @@ class Wanted:
     fresh: bool = False
     prepare: Hooked = Hooked.NONE
     welcome: Hooked = Hooked.NONE
+    insist: bool = False
 
 
 @dataclass(frozen=True, slots=True)

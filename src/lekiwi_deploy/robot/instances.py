@@ -123,6 +123,7 @@ def _left_behind(
         keep_in = one.left_at + KEEP_S - world.now
         keep = (
             one.alive
+            and (one.paused or not one.connections)  # whoever is connected would wait for an answer for ever
             and not one.spoiled
             and wanted.warm is not Warm.NEVER
             and one.left_at == newest[one.service]

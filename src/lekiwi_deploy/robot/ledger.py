@@ -146,6 +146,8 @@ def named(ledger: Ledger) -> frozenset[DeploymentId]:
         names.add(ledger.desired.deployment.id)
     if ledger.trial is not None:
         names.add(ledger.trial.deployment)
+        if ledger.trial.instead_of is not None:  # its hooks may have to run yet
+            names.add(ledger.trial.instead_of.deployment)
         if ledger.trial.instead_of is not None:
             names.update((ledger.trial.instead_of.deployment, *ledger.trial.instead_of.tried))
     return frozenset(name for name in names if name is not None)

@@ -14,7 +14,7 @@ from lekiwi_deploy.robot.ledger import Attempt, HookRun, Ledger, Trial, tick, wi
 from lekiwi_deploy.robot.settling import Change, remembered
 from lekiwi_deploy.robot.slots import Failed, Kept, Proven, Pruned, SlotState, Staged, Started, Superseded
 from lekiwi_deploy.wire.ids import DeploymentId
-from lekiwi_deploy.wire.link import Outcome, Result, TrialPolicy
+from lekiwi_deploy.wire.link import Outcome, Result, ServiceSwitch, TrialPolicy
 from lekiwi_deploy.wire.manifest import HookKind
 
 replace = msgspec.structs.replace
@@ -95,9 +95,15 @@ def hook_ran(ledger: Ledger, service: str, kind: HookKind, failure: str | None) 
 
 
 def became_healthy(
-    ledger: Ledger, *, since: float, now: datetime, switch_ms: float | None, gap_ms: float | None
+    ledger: Ledger,
+    *,
+    since: float,
+    now: datetime,
+    switch_ms: float | None,
+    gap_ms: float | None,
+    switches: tuple[ServiceSwitch, ...] = (),
 ) -> Ledger:
-    """The judged services are ready. `since`: CLOCK_BOOTTIME seconds."""
+    """The judged services are ready. `since`: CLOCK_BOOTTIME seconds; `switches`: how each service was changed over."""
     trial = ledger.trial
     assert trial is not None
     ledger = tick(ledger)
@@ -106,8 +112,12 @@ def became_healthy(
     if trial.told:
         return ledger
     if trial.instead_of is not None:
-        return _told(ledger, trial.instead_of, Result.ROLLED_BACK, now, switch_ms=switch_ms, gap_ms=gap_ms)
-    return replace(ledger, outcome=_outcome(ledger, trial, Result.HEALTHY, now, switch_ms=switch_ms, gap_ms=gap_ms))
+        told = _told(ledger, trial.instead_of, Result.ROLLED_BACK, now, switch_ms=switch_ms, gap_ms=gap_ms)
+    else:
+        outcome = _outcome(ledger, trial, Result.HEALTHY, now, switch_ms=switch_ms, gap_ms=gap_ms)
+        told = replace(ledger, outcome=outcome)
+    assert told.outcome is not None
+    return replace(told, outcome=replace(told.outcome, switches=switches))
 
 
 def relapsed(ledger: Ledger) -> Ledger:

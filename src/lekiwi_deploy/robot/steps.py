@@ -161,7 +161,8 @@ Step = (
 class Observed:
     """The robot, now. `present`: all files here; `laid_out`: tree complete. `live`: by the ledger; `current`: what the link names.
     `lost`: what would be gone back to if its files were here. `stale`: services whose process is not the one that `live` says.
-    `changes`: what is to be done to processes; `boots`: what the machine is to start at boot, and whether it does.
+    `changes`: what is to be done to processes, `change_in_s` when time alone changes that; `boots`: what the machine is to start at boot,
+    `kept_for_boot` whether it does.
     `judgement`: of the open trial, None: there is none; `boot_counted`: that trial was started in this boot. `blocked`: why a fetch is
     not tried now. `unfit`: this platform's key for those that have nothing for it."""
 
@@ -174,6 +175,7 @@ class Observed:
     lost: DeploymentId | None = None
     stale: tuple[str, ...] = ()
     changes: tuple[Action, ...] = ()
+    change_in_s: float | None = None
     boots: DeploymentId | None = None
     kept_for_boot: bool = True
     judgement: Judgement | None = None

@@ -29,13 +29,15 @@ class CheckSeen:
 @dataclass(frozen=True, slots=True)
 class ServiceSeen:
     """`fingerprint` of the process that runs, or is to be started again after a delay; None: none is. `exits`: in a row, since it
-    was started for this fingerprint. `checks` by key, see `health.check_key`."""
+    was started for this fingerprint. `checks` by key, see `health.check_key`. `lost`: why it is gone, while the version before, which waited
+    for its hardware, has taken its place."""
 
     fingerprint: str | None
     alive: bool
     exits: int = 0
     exit: str | None = None
     checks: Mapping[str, CheckSeen] = field(default_factory=dict)
+    lost: str | None = None
 
     @property
     def ready(self) -> bool:
@@ -139,6 +141,8 @@ def judge(trial: Trial, services: Mapping[str, ServiceSeen], *, boot: str, now: 
     probes = not was_healthy or policy.checks != "minimal"
     excused: list[tuple[str, str]] = []
     for name, seen in sorted(looked_at.items()):
+        if seen.lost is not None:
+            return Bad(seen.lost, name, unkept, returning)
         for key, why in _faults(trial, name, seen, probes=probes):
             if (name, key) in trial.baseline:
                 excused.append((name, why))

@@ -102,7 +102,7 @@ class AgentRobot:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(10)
-        for pid in self.processes():
+        for pid in (*self.processes(), *self.relays()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -116,6 +116,26 @@ class AgentRobot:
                     if any(
                         item.startswith(marker) for item in Path("/proc", name, "environ").read_bytes().split(b"\0")
                     ):
+                        found.append(int(name))
+        return found
+
+    def awake(self) -> list[int]:
+        """Those of `processes` that are not paused."""
+        found = []
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                if Path("/proc", str(pid), "stat").read_bytes().rpartition(b")")[2].split()[0] != b"T":
+                    found.append(pid)
+        return found
+
+    def relays(self) -> list[int]:
+        """Processes that bring connections to its services."""
+        socket_ = f"{self.root}/run/lekiwi/relay.sock".encode()
+        found = []
+        for name in os.listdir("/proc"):  # noqa: PTH208
+            if name.isdecimal():
+                with contextlib.suppress(OSError):
+                    if socket_ in Path("/proc", name, "cmdline").read_bytes().split(b"\0"):
                         found.append(int(name))
         return found
 

@@ -159,7 +159,7 @@ def test_rollback_works_without_an_agent(server: AgentServer, robot: AgentRobot)
     robot.start()
     report = server.healthy(first)
     assert report.pin is not None
-    assert len(robot.processes()) == 1
+    eventually("only one version runs", lambda: len(robot.awake()) == 1)
 
 
 def test_a_rollback_that_fails_says_what_runs_instead(server: AgentServer, robot: AgentRobot, tmp_path: Path) -> None:

@@ -225,18 +225,29 @@ def test_a_process_check_alone_takes_its_time(server: AgentServer, robot: AgentR
     assert report.outcome.result == "healthy"
 
 
-def test_an_answer_of_another_program_on_its_port_is_not_its_health(server: AgentServer, robot: AgentRobot) -> None:
+def test_a_port_that_another_program_has_is_named(server: AgentServer, robot: AgentRobot) -> None:
     port = free_port()
     first = running(server, robot, port)
     taken = free_port()
     with socket.create_server(("127.0.0.1", taken)):
-        deaf = "import time\nwhile True: time.sleep(60)\n"
-        bad = server.release(
-            {"web.py": deaf}, [web(port=taken, content="2", health=(TcpCheck(interval_s=0.1, within_s=1.0),))]
-        )
+        bad = server.release({"web.py": web_code("bad")}, [web(port=taken, content="2", health=QUICKLY)])
         server.want(bad)
         report = server.outcome(bad, "rolled_back")
     assert report.outcome is not None and report.outcome.why is not None
-    assert f"port {taken} is answered by another program" in report.outcome.why
+    assert f"listens on port {taken} already" in report.outcome.why
     server.healthy(first)
     assert body(port) == "one"
+
+
+def test_an_answer_of_another_program_on_its_port_is_not_its_health(server: AgentServer, robot: AgentRobot) -> None:
+    """A service that is stopped and started has its port for itself."""
+    robot.start()
+    taken = free_port()
+    with socket.create_server(("127.0.0.1", taken)):
+        deaf = "import time\nwhile True: time.sleep(60)\n"
+        checks = (TcpCheck(interval_s=0.1, within_s=1.0),)
+        bad = server.release({"web.py": deaf}, [web(port=taken, exclusive="camera", health=checks)])
+        server.want(bad)
+        report = server.outcome(bad, "failed")
+    assert report.outcome is not None and report.outcome.why is not None
+    assert f"port {taken} is answered by another program" in report.outcome.why

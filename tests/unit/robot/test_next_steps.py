@@ -1,9 +1,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from lekiwi_deploy.robot.instance_types import StopInstance
 from lekiwi_deploy.robot.slots import SlotState
 from lekiwi_deploy.robot.steps import (
     Activate,
+    ChangeInstances,
     CountStart,
     Fetch,
     GiveUp,
@@ -15,19 +17,20 @@ from lekiwi_deploy.robot.steps import (
     Observed,
     PointCurrent,
     Prune,
-    RestartServices,
     RollBack,
     StopFetch,
     TearDown,
     next_steps,
 )
 from lekiwi_deploy.robot.trial import Bad, Good, Healthy, Waiting
-from lekiwi_deploy.wire.ids import DeploymentId
+from lekiwi_deploy.wire.ids import DeploymentId, InstanceId
 from lekiwi_deploy.wire.reasons import DiskFull, NotBuiltFor, Pinned, Quarantined
 
 A, B, C = (DeploymentId(f"dep_{letter * 8}") for letter in "ABC")
 HERE = {"present": frozenset({A, B}), "laid_out": frozenset({A, B})}
 BAD = Bad("web: it crashed", "web", keep=False)
+
+STOP = (StopInstance(InstanceId("web-1")),)
 
 
 def seen(**more: Any) -> Observed:
@@ -93,8 +96,8 @@ def test_verdicts_are_written_down() -> None:
 def test_a_quarantined_target_is_left_alone_with_its_reason() -> None:
     quarantined = seen(slots={A: SlotState.GOOD, B: SlotState.QUARANTINED}, why={B: "it crashed"})
     assert next_steps(B, quarantined) == Next((), (Quarantined(B, "it crashed"),))
-    assert next_steps(B, seen(slots={B: SlotState.QUARANTINED}, live=A, stale=("web",))).steps == (
-        RestartServices(("web",)),
+    assert next_steps(B, seen(slots={B: SlotState.QUARANTINED}, live=A, stale=("web",), changes=STOP)).steps == (
+        ChangeInstances(STOP),
     )
 
 
@@ -108,21 +111,26 @@ def test_what_was_not_built_for_this_machine_is_not_started() -> None:
 
 
 def test_after_a_crash_the_link_and_the_services_follow_the_ledger() -> None:
-    assert next_steps(A, seen(current=B, stale=("web",))).steps == (PointCurrent(A), RestartServices(("web",)))
+    assert next_steps(A, seen(current=B, stale=("web",), changes=STOP)).steps == (
+        PointCurrent(A),
+        ChangeInstances(STOP),
+    )
 
 
 def test_a_boot_during_the_trial_counts_before_anything_starts() -> None:
-    counted = seen(judgement=Waiting(), boot_counted=False, stale=("web",))
+    counted = seen(judgement=Waiting(), boot_counted=False, stale=("web",), changes=STOP)
     assert next_steps(A, counted).steps == (CountStart(A),)
 
 
 def test_services_do_not_start_out_of_a_damaged_slot() -> None:
-    assert next_steps(A, seen(laid_out=frozenset({B}), stale=("web",))).steps == (LayOut(A),)
-    assert next_steps(A, seen(present=frozenset({B}), laid_out=frozenset({B}), stale=("web",))).steps == (Fetch(A),)
+    assert next_steps(A, seen(laid_out=frozenset({B}), stale=("web",), changes=STOP)).steps == (LayOut(A),)
+    assert next_steps(A, seen(present=frozenset({B}), laid_out=frozenset({B}), stale=("web",), changes=STOP)).steps == (
+        Fetch(A),
+    )
 
 
 def test_with_nothing_live_leftover_services_stop() -> None:
-    assert next_steps(None, seen(live=None, stale=("web",))).steps == (RestartServices(("web",)),)
+    assert next_steps(None, seen(live=None, stale=("web",), changes=STOP)).steps == (ChangeInstances(STOP),)
 
 
 def test_tidying_waits_until_there_is_nothing_else() -> None:
