@@ -88,6 +88,28 @@ def test_a_beginning_that_is_killed_anywhere_is_no_trial_or_a_whole_one(
     assert here.book().newest == 3
 
 
+def test_going_back_that_is_killed_anywhere_is_never_taken_for_a_trial_that_begins(
+    here: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = 0
+    while True:
+        here.begin(TRIAL)
+        here.go(NEW)
+        step += 1
+        try:
+            with killed_at(step, monkeypatch):
+                here.go_back(TRIAL, "it did not answer")
+                here.end(outcome(False), TRIAL.attempt)
+        except Killed:
+            begins = here.on_trial and here.current == OLD and here.went_back() is None
+            assert not begins, f"step {step}: it would be gone over to once more"
+            here.end(outcome(False), TRIAL.attempt)
+            _is_ended(here, False)
+            continue
+        break
+    assert step > 6
+
+
 @pytest.mark.parametrize("stayed", [True, False])
 def test_an_end_that_is_killed_anywhere_is_ended_by_doing_it_again(
     here: Places, monkeypatch: pytest.MonkeyPatch, stayed: bool

@@ -57,7 +57,7 @@ def guard(paths: Paths, say: Callable[[str], None]) -> int:
         places.end(outcome, trial.attempt)
         return 0
     say(f"going back to {trial.old}: {verdict.why}")
-    places.go(trial.old)
+    places.go_back(trial, verdict.why)
     systemctl.call("kill", "--signal=KILL", ROOT_HALF, NET_HALF, check=False)  # it may not listen to anything else
     if journal_copy.put_back_if_unreadable(paths):
         say("its journal could not be read by this release: the one from before is back")

@@ -1,7 +1,7 @@
 """The agent's releases below /opt/lekiwi/agent, and what is written down about going over from one to another.
 
 `current` names the one that runs, `previous` the one to go back to. While a release is on trial there is `unconfirmed`, which
-`before-start` (see `units.py`) reads, too; it is written last when a trial begins and removed last when one ends.
+`before-start` (see `units.py`) reads, too; it is written last when a trial begins and removed first once its end is written down.
 """
 
 from __future__ import annotations
@@ -124,6 +124,11 @@ class Places:
         """It starts next."""
         self._point("current", release)
 
+    def go_back(self, trial: Trial, why: str) -> None:
+        """The release before starts next, and whoever finds this half done knows why."""
+        write_durably(self._went_back, f"{why}\n".encode())
+        self.go(trial.old)
+
     def end(self, outcome: Outcome, attempt: int) -> None:
         """The trial is over. Doing it again changes nothing."""
         if not outcome.stayed:
@@ -137,7 +142,7 @@ class Places:
 
     def forget_trial(self) -> None:
         """Nothing is watched any more."""
-        for path in (self._went_back, self._trial, self._unconfirmed):
+        for path in (self._unconfirmed, self._went_back, self._trial):
             path.unlink(missing_ok=True)
         sync_path(self.folder)
 
