@@ -52,7 +52,14 @@ def _sockets(port: int, states: tuple[int, ...]) -> list[Listener]:
                 kernel.send(_question(family, port, states))
                 found += _answers(kernel)
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.EACCES):
+        if error.errno not in (
+            errno.ENOENT,
+            errno.EPROTONOSUPPORT,
+            errno.EAFNOSUPPORT,
+            errno.EOPNOTSUPP,
+            errno.EACCES,
+            errno.EPERM,
+        ):
             raise
         return _in_table(port, states)
     return found
