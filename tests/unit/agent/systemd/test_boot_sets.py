@@ -11,7 +11,7 @@ from lekiwi_deploy.agent.supervisors.systemd.boot import BootSets
 from lekiwi_deploy.agent.supervisors.systemd.places import Places
 from lekiwi_deploy.agent.supervisors.systemd.unit import Unit, service_unit
 
-WANTS = "etc/systemd/system/lekiwi.target.wants"
+WANTS = "etc/systemd/system/lekiwi.target.d/services.conf"
 
 
 def units(*services: str, value: str = "1") -> list[Unit]:
@@ -21,10 +21,11 @@ def units(*services: str, value: str = "1") -> list[Unit]:
 def boots(root: Path) -> dict[str, str]:
     """What systemd would start: unit → its variables."""
     found = {}
-    for link in (root / WANTS).iterdir():
-        assert link.read_text().startswith("[Unit]")
-        assert link.resolve() == root / "etc/systemd/system" / link.name
-        found[link.name] = (root / "etc/lekiwi/boot/current/run/env" / link.name).read_text()
+    for line in (root / WANTS).read_text().splitlines():
+        if line.startswith("Wants="):
+            name = line.removeprefix("Wants=")
+            assert (root / "etc/systemd/system" / name).read_text().startswith("[Unit]")
+            found[name] = (root / "etc/lekiwi/boot/current/run/env" / name).read_text()
     return found
 
 
@@ -43,7 +44,7 @@ def test_exactly_what_is_kept_is_started_at_boot(sets: BootSets, tmp_path: Path)
     sets.keep(second, [])
     assert boots(tmp_path) == {unit.name: unit.variables for unit in second}
     left = {path.name for path in (tmp_path / "etc/systemd/system").iterdir()}
-    assert left == {second[0].name, "ssh.service", "lekiwi.target.wants"}
+    assert left == {second[0].name, "ssh.service", "lekiwi.target.d"}
     assert len(list((tmp_path / "etc/lekiwi/boot/sets").iterdir())) == 1
 
 

@@ -1,9 +1,10 @@
 """What the machine starts at boot without the agent: a whole set of units, variables, locks and forwarded ports at a time.
 
-`sets/<number>/` holds `wants/` (links to units in /etc/systemd/system, where `lekiwi.target.wants` is a link to `current/wants`), `run/` (what
-`lekiwi-boot.service` copies to /run/lekiwi before they start), and `traffic.nft` if ports are forwarded. `current` is a link to the set
-that counts: moving it is one rename, so that a boot finds all of the old or all of the new. Units have other names when their
-content is another (`places.unit_of`), so those of both sets lie side by side.
+`sets/<number>/` holds `services.conf` (which units `lekiwi.target` wants; the target's own folder has a link to `current/services.conf`), `run/`
+(what `lekiwi-boot.service` copies to /run/lekiwi before they start), and `traffic.nft` if ports are forwarded. `current` is a link to the set
+that counts: moving it is one rename, so that a boot finds all of the old or all of the new. Units lie in /etc/systemd/system and have
+other names when their content is another (`places.unit_of`), so those of both sets lie side by side. (A link in the place of the folder
+`lekiwi.target.wants` would be plainer, but systemd 252 does not follow it.)
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from lekiwi_deploy.agent.supervisors.systemd.unit import Unit
 
 TRAFFIC_RULES = "traffic.nft"
 _SETS = "sets"
-_FROM_WANTS = "../../../../../systemd/system"
-_FROM_UNITS = "../../lekiwi/boot/current/wants"
+_SERVICES = "services.conf"
+_TO_SERVICES = f"../../../lekiwi/boot/current/{_SERVICES}"
 _MODES = {"run": 0o755}
 """Of folders in a set, as they become in /run/lekiwi; the others are for root alone."""
 
@@ -29,7 +30,7 @@ class BootSets:
 
     def __init__(self, places: Places) -> None:
         self._places = places
-        self._wants = places.boot_units / f"{TARGET}.wants"
+        self._wants = places.boot_units / f"{TARGET}.d" / _SERVICES
 
     def keep(self, units: Sequence[Unit], locks: Collection[str]) -> None:
         """Exactly these units, with lock files of these names, and the forwarded ports as they are now in `boot/traffic.nft`. Durable
@@ -49,15 +50,15 @@ class BootSets:
             for folder in (sets, self._places.boot, self._places.boot.parent):
                 _sync(folder)
             _point(current, f"{_SETS}/{number}")
-        if not self._wants.is_symlink():
-            if self._wants.is_dir():
-                shutil.rmtree(self._wants)
-            _point(self._wants, _FROM_UNITS)
+        if not (self._wants.is_symlink() and str(self._wants.readlink()) == _TO_SERVICES):
+            self._wants.parent.mkdir(parents=True, exist_ok=True)
+            _point(self._wants, _TO_SERVICES)
+            _sync(self._places.boot_units)
         self._sweep({unit.name for unit in units})
 
     def remove(self) -> None:
         """Nothing is started at boot any more. Raises `OSError`."""
-        self._wants.unlink(missing_ok=True)
+        shutil.rmtree(self._wants.parent, ignore_errors=True)
         self._places.boot_current.unlink(missing_ok=True)
         shutil.rmtree(self._places.boot / _SETS, ignore_errors=True)
         for path in self._places.boot_units.glob(PATTERN):
@@ -69,11 +70,11 @@ class BootSets:
         except (OSError, UnicodeDecodeError):
             return False
 
-    def _wanted(self, units: Sequence[Unit], locks: Collection[str]) -> dict[str, bytes | None]:
-        """Path in the set → content; None: a link to the unit of that name."""
-        wanted: dict[str, bytes | None] = {}
+    def _wanted(self, units: Sequence[Unit], locks: Collection[str]) -> dict[str, bytes]:
+        """Path in the set → content."""
+        names = sorted(unit.name for unit in units)
+        wanted = {_SERVICES: "\n".join(["[Unit]", *(f"Wants={name}" for name in names), ""]).encode()}
         for unit in units:
-            wanted[f"wants/{unit.name}"] = None
             wanted[f"run/env/{unit.name}"] = unit.variables.encode()
         for name in locks:
             wanted[f"run/locks/{name}"] = b""
@@ -93,21 +94,18 @@ class BootSets:
                 path.unlink(missing_ok=True)
 
 
-def _write_set(folder: Path, wanted: Mapping[str, bytes | None]) -> None:
+def _write_set(folder: Path, wanted: Mapping[str, bytes]) -> None:
     """A new folder, durable but for its own name."""
     if folder.exists():
         shutil.rmtree(folder)
-    folders = {folder, folder / "wants", folder / "run"}
+    folders = {folder, folder / "run"}
     folders.update((folder / name).parent for name in wanted)
     for made in sorted(folders):
         made.mkdir()
         made.chmod(_MODES.get(made.name, 0o700))
     for name, content in wanted.items():
         path = folder / name
-        if content is None:
-            path.symlink_to(f"{_FROM_WANTS}/{path.name}")
-        else:
-            _write_file(path, content, 0o666 if path.parent.name == "locks" else 0o600)
+        _write_file(path, content, 0o666 if path.parent.name == "locks" else 0o600)
     for made in sorted(folders, reverse=True):
         _sync(made)
 
@@ -133,17 +131,11 @@ def _point(link: Path, target: str) -> None:
     _sync(link.parent)
 
 
-def _content(folder: Path) -> dict[str, bytes | None] | None:
-    found: dict[str, bytes | None] = {}
+def _content(folder: Path) -> dict[str, bytes] | None:
     try:
-        for path in sorted(folder.rglob("*")):
-            if path.is_symlink():
-                found[str(path.relative_to(folder))] = None
-            elif path.is_file():
-                found[str(path.relative_to(folder))] = path.read_bytes()
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     except OSError:
         return None
-    return found
 
 
 def _sync(folder: Path) -> None:

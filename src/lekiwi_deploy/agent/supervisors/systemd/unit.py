@@ -19,6 +19,8 @@ from lekiwi_deploy.errors import BadInput
 
 RESTART_S = 5.0
 """After so long systemd starts a unit again by itself, for ever: longer than an agent that is there takes to notice."""
+_JOB_S = 10.0
+"""After so long systemd counts the order to start a unit as carried out, whether it is ready or not, and goes on with the boot."""
 _COMMAND_GRACE_S = 5.0
 _STATE_ROOT = "/var/lib/"
 
@@ -62,7 +64,12 @@ def service_unit(launch: Launch, ground: Ground) -> Unit:
     ]
     if launch.watchdog_s is not None:
         service.append(("WatchdogSec", _span(launch.watchdog_s)))
-    before: list[Setting] = [("StartLimitIntervalSec", "0"), ("PartOf", TARGET), ("After", f"{BOOT} {TRAFFIC}")]
+    before: list[Setting] = [
+        ("StartLimitIntervalSec", "0"),
+        ("JobRunningTimeoutSec", _span(_JOB_S)),
+        ("PartOf", TARGET),
+        ("After", f"{BOOT} {TRAFFIC}"),
+    ]
     walls = sandbox(launch, ground.grants, bin=ground.bin, locks=ground.locks, agent=ground.agent)
     text = _text(f"LeKiwi: {launch.service}", before, [*service, *walls]) + "\n" + section(record_of(launch))
     variables = _variables(launch)
