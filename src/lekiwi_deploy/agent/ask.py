@@ -98,6 +98,8 @@ def status_text(here: RobotHere) -> str:
     if report.outcome is not None:
         why = f": {report.outcome.why}" if report.outcome.why else ""
         lines.append(f"outcome   {report.outcome.deployment} {report.outcome.result}{why}")
+    if here.traffic:
+        lines.append(f"traffic   {here.traffic}")
     if report.services:
         lines += ["", "SERVICE          STATE        PID      DEPLOYMENT    DETAIL"]
         lines += [

@@ -55,7 +55,8 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 class RobotHere(msgspec.Struct, frozen=True, kw_only=True, tag="robot", tag_field="answer"):
     """`link`: connected, or why not, in one line. `deployments`: newest first. `wanted`: what is to run. `holds`: who says "not now", oldest
-    first, whether or not a switch waits for it. `since`: when each reason of `report.waiting` was first there, by `reasons.key`."""
+    first, whether or not a switch waits for it. `since`: when each reason of `report.waiting` was first there, by `reasons.key`. `traffic`:
+    what brings connections to services (`nftables`, `relay`) and why it is that one, or what is wrong with it; empty: there are none."""
 
     robot: RobotId
     project: ProjectName
@@ -70,6 +71,7 @@ class RobotHere(msgspec.Struct, frozen=True, kw_only=True, tag="robot", tag_fiel
     wanted: DeploymentId | None = None
     holds: tuple[Hold, ...] = ()
     since: Mapping[str, datetime] = {}
+    traffic: str = ""
     schema: str = "lekiwi.robot-here/1"
 
 
