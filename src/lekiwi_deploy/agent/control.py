@@ -113,6 +113,7 @@ class Control:
             wanted=target(robot.ledger),
             holds=robot.consent.holds(),
             since=robot.consent.since,
+            traffic=robot.services.traffic(),
         )
 
 

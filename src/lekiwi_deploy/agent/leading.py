@@ -44,6 +44,15 @@ class Leading:
         """How connections are led, as a person is told; None: nothing of it runs."""
         return self._traffic.kind if self._traffic is not None and self._targets else None
 
+    @property
+    def text(self) -> str:
+        """How connections are led, why in this way, and what is wrong with it, in one line; empty: nothing of it runs."""
+        if self._traffic is None or not (self._targets or self.wrong):
+            return self.wrong or ""
+        why = f" ({self._traffic.why})" if self._traffic.why else ""
+        wrong = f": {self.wrong}" if self.wrong is not None else ""
+        return f"{self._traffic.kind}{why}{wrong}"
+
     def targets(self) -> Mapping[int, int]:
         """Public port → private port, as led last."""
         return self._targets

@@ -310,6 +310,10 @@ class Services:
         seen = self._instances.seen()
         return tuple(sorted((id_, one.port) for id_, one in seen.items() if one.deployment == deployment and one.port))
 
+    def traffic(self) -> str:
+        """What brings connections to services, for a person; empty: none has a port."""
+        return self._instances.leading.text
+
     def changing(self) -> bool:
         """Whether the live deployment's processes are not all there yet."""
         return self.change is not None and bool(self.stale())
