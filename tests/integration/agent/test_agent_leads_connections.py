@@ -108,6 +108,10 @@ def test_the_service_listens_elsewhere_and_is_reached_at_its_port(server: AgentS
     found = relay(robot)
     assert found is not None and body(port) == "one"
     assert {conn.laddr.port for conn in found.net_connections("tcp") if conn.status == "LISTEN"} == {port}
+    assert (
+        robot.status()["traffic"] == f"relay (the robot's folder is {robot.root}, so it may not be the only one here)"
+    )
+    assert "\ntraffic   relay" in robot.command("status").stdout
 
 
 def test_connections_outlive_the_agent(server: AgentServer, robot: AgentRobot) -> None:
