@@ -62,7 +62,7 @@ class Heard:
         self.troubles: list[str] = []
         self.news = asyncio.Event()
         self.bus = SystemBus(
-            signalled=self._signal, connected=self._connected, trouble=self.troubles.append, address=daemon.address
+            signalled=self._signal, connected=self._connected, trouble=self._trouble, address=daemon.address
         )
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -73,6 +73,10 @@ class Heard:
 
     def _signal(self, path: str, interface: str, member: str, body: tuple[Any, ...]) -> None:
         self.signals.append((member, body))
+        self.news.set()
+
+    def _trouble(self, text: str) -> None:
+        self.troubles.append(text)
         self.news.set()
 
     async def _connected(self) -> None:
@@ -128,9 +132,7 @@ def test_it_comes_back_when_the_bus_does(daemon: Daemon) -> None:
         waiting = asyncio.create_task(heard.bus.call(*BUS, "ListNames"))
         await waiting
         daemon.stop()
-        async with asyncio.timeout(20):
-            while not heard.troubles:
-                await asyncio.sleep(0)
+        await heard.until(lambda: bool(heard.troubles))
         with pytest.raises(Unavailable):
             await heard.bus.call(*BUS, "ListNames")
         daemon.start()
