@@ -15,6 +15,7 @@ from enum import Enum
 import msgspec
 
 from lekiwi_deploy.robot import record
+from lekiwi_deploy.robot.boot import boots
 from lekiwi_deploy.robot.fallback import fallback
 from lekiwi_deploy.robot.health import Verdict
 from lekiwi_deploy.robot.instance_types import StopInstance
@@ -31,6 +32,7 @@ from lekiwi_deploy.robot.steps import (
     Fetch,
     GiveUp,
     Hold,
+    KeepForBoot,
     LayOut,
     MarkGood,
     MarkHealthy,
@@ -64,12 +66,8 @@ class Way(Enum):
     EXITS = "exits"  # each process, at once
     FAILS = "fails"  # lives, and its check fails
     SLOW = "slow"  # its check passes after 3 s
-    KILLS_AT_START = "kills_at_start"  # the machine reboots before it is healthy (a watchdog, a panic)
+    KILLS_AT_START = "kills_at_start"  # the machine reboots half a second after its start, before it is healthy (a watchdog, a panic)
     KILLS_LATER = "kills_later"  # the machine reboots 4 s after it started: it was healthy by then
-
-
-class Rebooted(Exception):
-    """The machine went down while the agent was at work."""
 
 
 @dataclass
@@ -82,8 +80,8 @@ class Crash:
 @dataclass
 class SingleRobot:
     """`written`: the ledger on disk; `ledger`: in memory. `uptime`: CLOCK_BOOTTIME seconds; `elapsed`: of the story. `synced`: what
-    `current` names for sure after a power cut; `process`: what the service's process was started from. `story`: one line per thing that
-    happened, for whoever reads a failure."""
+    `current` names for sure after a power cut; `kept`: what the machine starts at boot; `process`: what the service's process was
+    started from. `story`: one line per thing that happened, for whoever reads a failure."""
 
     ways: dict[DeploymentId, Way] = field(default_factory=dict)
     keep: int = 100
@@ -96,6 +94,7 @@ class SingleRobot:
     laid_out: set[DeploymentId] = field(default_factory=set)
     current: DeploymentId | None = None
     synced: DeploymentId | None = None
+    kept: DeploymentId | None = None
     process: DeploymentId | None = None
     started: float = 0.0
     exits: int = 0
@@ -162,7 +161,9 @@ class SingleRobot:
         """Time goes by, and the service does what its way is."""
         self.elapsed += seconds
         self.uptime += seconds
-        if self.process is not None and self.way() is Way.KILLS_LATER and self.uptime - self.started >= 4.0:
+        kills = {Way.KILLS_AT_START: 0.5, Way.KILLS_LATER: 4.0}
+        if self.process is not None and self.uptime - self.started >= kills.get(self.way(), 1e9):
+            self.tell(f"{short(self.process)} takes the machine down")
             self.reboots()
 
     def reboots(self, *, keeps_unsynced: bool = True) -> None:
@@ -173,8 +174,8 @@ class SingleRobot:
         self.boot += 1
         self.elapsed += 20.0
         self.uptime = 5.0
-        self.process, self.exits = None, 0
-        self.tell(f"boot {self.boot}")
+        self.process, self.exits, self.started = self.kept if self.kept in self.laid_out else None, 0, self.uptime
+        self.tell(f"boot {self.boot}{f', which starts {short(self.process)}' if self.process else ''}")
         self.agent_dies()
 
     def agent_dies(self) -> None:
@@ -206,10 +207,7 @@ class SingleRobot:
         end = self.elapsed + until
         quiet = 0
         while self.elapsed < end and quiet < 3:
-            try:
-                next_ = self.turn()
-            except Rebooted:
-                continue
+            next_ = self.turn()
             settled = not next_.steps and self.ledger.trial is None and self.fetching is None
             quiet = quiet + 1 if settled and self.healthy() else 0
             if not next_.steps:
@@ -233,7 +231,7 @@ class SingleRobot:
         return SingleRobot(**own)
 
     def turn(self, crash: Crash | None = None) -> Next:
-        """One look, and what follows from it. Raises `Rebooted`."""
+        """One look, and what follows from it."""
         next_ = next_steps(target(self.ledger), self.observed())
         for step in next_.steps:
             for _ in self.parts(step):
@@ -272,6 +270,7 @@ class SingleRobot:
         judgement = None
         if ledger.trial is not None:
             judgement = judge(ledger.trial, self.services(), boot=str(self.boot), now=self.uptime)
+        starts = boots(ledger, back)
         return Observed(
             slots={id_: slot.state for id_, slot in ledger.slots.items()},
             present=frozenset(self.present),
@@ -282,6 +281,8 @@ class SingleRobot:
             lost=fallback(all_, **ways),  # type: ignore[arg-type]
             stale=("web",) if self.process != ledger.live else (),
             changes=(StopInstance(InstanceId("web")),) if self.process != ledger.live else (),
+            boots=starts,
+            kept_for_boot=self.kept == starts,
             judgement=judgement,
             boot_counted=ledger.trial is None or ledger.trial.boot == str(self.boot),
             fetching=self.fetching,
@@ -300,7 +301,7 @@ class SingleRobot:
         if self.way() is Way.EXITS:
             self.exits = 1 + int(lived / _BACKOFF_S)
             return {"web": ServiceSeen("print", alive=False, exits=self.exits, exit="exited with code 1")}
-        late = self.way() is Way.SLOW and lived < 3.0
+        late = (self.way() is Way.SLOW and lived < 3.0) or self.way() is Way.KILLS_AT_START
         verdict = Verdict.WAITING if late else Verdict.FAILING if self.way() is Way.FAILS else Verdict.PASSING
         error = "http :80/ answered 500" if verdict is Verdict.FAILING else None
         return {"web": ServiceSeen("print", alive=True, checks={CHECK: CheckSeen(verdict, error)})}
@@ -330,6 +331,11 @@ class SingleRobot:
                 self.current = deployment
                 yield
                 self.synced = deployment
+            case KeepForBoot(starts):
+                assert starts is None or starts in self.laid_out, "the machine would start what is not all there"
+                assert starts is None or self.state(starts) is SlotState.GOOD
+                yield
+                self.kept = starts
             case ChangeInstances():
                 yield from self.restart()
             case MarkHealthy():
@@ -393,10 +399,6 @@ class SingleRobot:
         assert self.ledger.slots[live].state is not SlotState.QUARANTINED, "it starts what failed here"
         self.process, self.started = live, self.uptime
         self.starts.setdefault(live, set()).add(self.boot)
-        if self.way() is Way.KILLS_AT_START:
-            self.tell(f"{short(live)} takes the machine down")
-            self.reboots()
-            raise Rebooted
 
     # --- for whoever looks
 

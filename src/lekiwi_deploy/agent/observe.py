@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.robot import Robot
+from lekiwi_deploy.robot.boot import boots
 from lekiwi_deploy.robot.fallback import fallback
 from lekiwi_deploy.robot.ledger import candidates, named, tried
 from lekiwi_deploy.robot.retention import Retention, retention
@@ -23,7 +24,7 @@ def observe(robot: Robot) -> Observed:
     back = fallback_of(robot)
     kept = keeping(robot, current, back)
     changes = robot.services.decide(ledger.trial, back, _spoiled(robot))
-    boots = _boots(robot, back)
+    first = boots(ledger, back)
     return Observed(
         slots={id_: slot.state for id_, slot in ledger.slots.items()},
         present=frozenset(slots.present),
@@ -40,8 +41,8 @@ def observe(robot: Robot) -> Observed:
         stale=robot.services.stale(),
         changes=changes.actions,
         change_in_s=changes.wake_in_s,
-        boots=boots,
-        kept_for_boot=robot.keeps_for_boot(boots),
+        boots=first,
+        kept_for_boot=robot.keeps_for_boot(first),
         judgement=_judgement(robot),
         boot_counted=ledger.trial is None or ledger.trial.boot == machine.boot_id(),
         fetching=robot.fetches.deployment,
@@ -94,14 +95,6 @@ def _judgement(robot: Robot) -> Judgement | None:
 def _spoiled(robot: Robot) -> frozenset[DeploymentId]:
     """Deployments that failed here."""
     return frozenset(id_ for id_, slot in robot.ledger.slots.items() if slot.state is SlotState.QUARANTINED)
-
-
-def _boots(robot: Robot, back: DeploymentId | None) -> DeploymentId | None:
-    """What the machine is to start by itself: the newest good one. What is on trial is started by the agent, which counts."""
-    ledger = robot.ledger
-    if ledger.live is not None and ledger.trial is None and ledger.slots[ledger.live].state is SlotState.GOOD:
-        return ledger.live
-    return back if back is not None and ledger.slots[back].state is SlotState.GOOD else None
 
 
 def _unfit(robot: Robot) -> dict[DeploymentId, str]:

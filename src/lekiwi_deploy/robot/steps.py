@@ -316,7 +316,7 @@ def _drop_fetch(seen: Observed, keep: tuple[DeploymentId | None, ...] = ()) -> t
 
 def _tidy(seen: Observed) -> tuple[Step, ...]:
     """What can wait until nothing else is to be done: what boots, the fallback's files and tree, and what is not needed any more."""
-    if not seen.kept_for_boot:
+    if not seen.kept_for_boot and (seen.boots is None or seen.boots in seen.laid_out):
         return (KeepForBoot(seen.boots),)
     lost = seen.lost
     if lost is not None and lost not in seen.present and lost not in seen.blocked:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -14,7 +12,7 @@ from lekiwi_deploy.robot.slots import SlotState
 from lekiwi_deploy.robot.wanted import target
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName
 from lekiwi_deploy.wire.link import Desired, TrialPolicy
-from single_robot import IDS, Crash, Rebooted, SingleRobot, Way, ref, reread
+from single_robot import IDS, Crash, SingleRobot, Way, ref, reread
 
 KEEP = 3
 DEPLOYMENTS = IDS[:6]
@@ -168,10 +166,7 @@ class RobotMachine(RuleBasedStateMachine):
         robot.connects()
         robot.blocked.clear()  # after a while it tries again
         for _ in range(400):
-            try:
-                next_ = robot.turn()
-            except Rebooted:
-                continue
+            next_ = robot.turn()
             if robot.fetching is not None:
                 robot.download_ends()
             elif not next_.steps:
@@ -188,15 +183,25 @@ class RobotMachine(RuleBasedStateMachine):
         if live is not None:
             assert robot.process == live == robot.current, robot.told()
             assert live in robot.laid_out
+        self.machine_starts_what_is_proven(robot)
         retained = [id_ for id_, slot in robot.ledger.slots.items() if slot.staged]
         assert len(retained) <= KEEP + len(named(robot.ledger)) + 2
         assert len(robot.laid_out) <= 2 + len(named(robot.ledger)) + 1
 
+    def machine_starts_what_is_proven(self, robot: SingleRobot) -> None:
+        """At boot and without the agent: once all is quiet, the newest good one there is."""
+        proven = [
+            id_ for id_, slot in robot.ledger.slots.items() if slot.state is SlotState.GOOD and id_ in robot.laid_out
+        ]
+        if robot.ledger.live in proven:
+            assert robot.kept == robot.ledger.live, robot.told()
+        assert (robot.kept is not None) == bool(proven), robot.told()
+        assert robot.kept is None or robot.kept in proven, robot.told()
+
     # --- helpers of the rules
 
     def turn(self, crash: Crash | None = None) -> None:
-        with contextlib.suppress(Rebooted):
-            self.robot.turn(crash)
+        self.robot.turn(crash)
         self.damaged -= self.robot.laid_out
 
     def here(self) -> list[DeploymentId]:
