@@ -17,12 +17,12 @@ from lekiwi_deploy.agent.failpoints import fp
 from lekiwi_deploy.agent.fetching import Fetches
 from lekiwi_deploy.agent.history import History
 from lekiwi_deploy.agent.journal import Journal
+from lekiwi_deploy.agent.output import choose_output
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.plan import Plan, make_plan
 from lekiwi_deploy.agent.services import Services
 from lekiwi_deploy.agent.slots import Slots
 from lekiwi_deploy.agent.spool import Spool
-from lekiwi_deploy.agent.tail import Tail
 from lekiwi_deploy.errors import BadInput, LekiwiError, NotFound
 from lekiwi_deploy.robot.ledger import Ledger
 from lekiwi_deploy.robot.record import fetch_failed, hook_ran, staged
@@ -78,7 +78,7 @@ class Robot:
             droppable=lambda record: b'"level":"debug"' in record,
         )
         self.history = History(self.events, self.logs, appended=self.records_due.set)
-        self.tail = Tail(self.logs, appended=self.records_due.set, trouble=self.history.trouble)
+        self.tail = choose_output(paths, self.logs, appended=self.records_due.set, trouble=self.history.trouble)
         self.services = Services(
             paths,
             self.tail,

@@ -14,6 +14,11 @@ from lekiwi_deploy.agent.supervisors.supervisor import Launch, ProcessSeen, Supe
 from lekiwi_deploy.wire.ids import InstanceId
 
 
+def systemd_runs_services(paths: Paths) -> bool:
+    """When systemd runs the machine, we are root, and the robot's root folder is `/`."""
+    return paths.root == Path("/") and os.geteuid() == 0 and Path("/run/systemd/system").is_dir()
+
+
 def choose(
     paths: Paths,
     *,
@@ -23,9 +28,9 @@ def choose(
     randomness: Callable[[], float],
     helpers: set[int],
 ) -> Supervisor:
-    """systemd when it runs the machine, we are root, and the robot's root folder is `/`. `relaunch`: how to start an instance again, None: not
+    """systemd where it can (`systemd_runs_services`). `relaunch`: how to start an instance again, None: not
     at all; `changed` and `note`: see the supervisors; `helpers`: children that are no services and have someone who waits for them."""
-    if paths.root == Path("/") and os.geteuid() == 0 and Path("/run/systemd/system").is_dir():
+    if systemd_runs_services(paths):
         from lekiwi_deploy.agent.supervisors.systemd.supervisor import SystemdSupervisor
 
         return SystemdSupervisor(paths, relaunch=relaunch, changed=changed, note=note, randomness=randomness)
