@@ -92,13 +92,6 @@ def test_nothing_kept_starts_nothing(sets: BootSets, tmp_path: Path) -> None:
     assert boots(tmp_path) == {}
 
 
-def test_removed_leaves_nothing_of_ours(sets: BootSets, tmp_path: Path) -> None:
-    sets.keep(units("web"), [])
-    sets.remove()
-    assert [path.name for path in (tmp_path / "etc/systemd/system").iterdir()] == ["ssh.service"]
-    assert not (tmp_path / "etc/lekiwi/boot/current").is_symlink()
-
-
 class Cut(BaseException):
     """The power is gone."""
 

@@ -56,14 +56,6 @@ class BootSets:
             _sync(self._places.boot_units)
         self._sweep({unit.name for unit in units})
 
-    def remove(self) -> None:
-        """Nothing is started at boot any more. Raises `OSError`."""
-        shutil.rmtree(self._wants.parent, ignore_errors=True)
-        self._places.boot_current.unlink(missing_ok=True)
-        shutil.rmtree(self._places.boot / _SETS, ignore_errors=True)
-        for path in self._places.boot_units.glob(PATTERN):
-            path.unlink()
-
     def _has(self, units: Sequence[Unit]) -> bool:
         try:
             return all((self._places.boot_units / unit.name).read_text() == unit.text for unit in units)
