@@ -16,7 +16,7 @@ from lekiwi_deploy.robot import holds
 from lekiwi_deploy.robot.conditions import steady, unmet
 from lekiwi_deploy.wire.holds import Hold
 from lekiwi_deploy.wire.manifest import Conditions
-from lekiwi_deploy.wire.reasons import Reason, key
+from lekiwi_deploy.wire.reasons import Reason, WindowClosed, key
 
 LOOK_AGAIN_S = 5.0
 """How often conditions are read while one of them is not met."""
@@ -49,6 +49,7 @@ class Consent:
         self.since: dict[str, datetime] = {}
         """When each reason that `held_off` gives was first there, by `reasons.key` and the wall clock."""
         self._held: tuple[Hold, ...] = ()
+        self._opens: datetime | None = None
         self._desk = HoldDesk(
             paths.hold_socket,
             self._book,
@@ -87,11 +88,17 @@ class Consent:
                 self._note("trouble", f"nobody can hold switches off by locking a file: {error}")
         return holds.in_order(self._book.book, locks, moment())
 
-    async def held_off(self, asked: Conditions, made: datetime) -> tuple[Reason, ...]:
-        """Why not to switch now to a release that was made at `made`: holds first, oldest first, then conditions in their order."""
+    async def held_off(self, asked: Conditions, made: datetime, shut: WindowClosed | None = None) -> tuple[Reason, ...]:
+        """Why not to switch now to a release that was made at `made`: that the window is `shut`, then holds, oldest first, then conditions
+        in their order."""
         seen = await self._sensors.read(asked)
         self._held = self.holds()
-        now = (*map(holds.busy, self._held), *unmet(asked, seen, made=made, agent_made=AGENT_MADE))
+        self._opens = shut.opens if shut is not None else None
+        now = (
+            *([shut] if shut is not None else []),
+            *map(holds.busy, self._held),
+            *unmet(asked, seen, made=made, agent_made=AGENT_MADE),
+        )
         self._told = steady(self._told, now)
         first = {key(holds.busy(hold)): hold.since for hold in self._held}
         self.since = {
@@ -111,11 +118,13 @@ class Consent:
         end = holds.next_end_in(self._book.book, moment())
         if end is not None:
             times.append(end)
+        if self._opens is not None:
+            times.append(max(0.0, (self._opens - machine.utc_now()).total_seconds()))
         return min(times, default=None)
 
     def over(self) -> None:
         """Nothing waits any more: nothing needs to be looked at."""
-        self._told, self._held, self.since = (), (), {}
+        self._told, self._held, self._opens, self.since = (), (), None, {}
 
     def _changed(self, kind: str, text: str) -> None:
         self._note(kind, text)

@@ -23,6 +23,7 @@ from lekiwi_deploy.agent.plan import Plan, make_plan
 from lekiwi_deploy.agent.services import Services
 from lekiwi_deploy.agent.slots import Slots
 from lekiwi_deploy.agent.spool import Spool
+from lekiwi_deploy.agent.window import closed
 from lekiwi_deploy.errors import BadInput, LekiwiError, NotFound
 from lekiwi_deploy.robot.ledger import Ledger
 from lekiwi_deploy.robot.record import fetch_failed, hook_ran, staged
@@ -115,7 +116,9 @@ class Robot:
         if by_hand_here(self.ledger):
             return ()
         made = self.ledger.slots[deployment].ref.created_at
-        reasons = await self.consent.held_off(self.slots.manifest(deployment).conditions, made)
+        desired = self.ledger.desired
+        shut = closed(desired.policy.window if desired is not None else None, machine.utc_now(), self.paths.root)
+        reasons = await self.consent.held_off(self.slots.manifest(deployment).conditions, made, shut)
         if not reasons or not forced(self.ledger):
             return reasons
         if self._overridden != (deployment, self.ledger.generation):

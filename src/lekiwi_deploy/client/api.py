@@ -41,6 +41,7 @@ from lekiwi_deploy.wire.api import (
     Upload,
 )
 from lekiwi_deploy.wire.manifest import FileEntry
+from lekiwi_deploy.wire.rollouts import RolloutAct
 from lekiwi_deploy.wire.why import RobotEvents, Why, Whys
 
 
@@ -128,6 +129,16 @@ class Api:
     def manifest(self, deployment: str) -> bytes:
         """The stored bytes, whose SHA-256 is the deployment's digest."""
         return self.transport.exchange("GET", path("api", "deployments", deployment, "manifest")).data
+
+    def rollouts(self, project: str, environment: str | None = None) -> tuple[Rollout, ...]:
+        """Those that are under way, newest first."""
+        return self.transport.call(
+            "GET", path("api", "projects", project, "rollouts"), tuple[Rollout, ...], query={"environment": environment}
+        )
+
+    def steer_rollout(self, rollout: str, act: str, body: RolloutAct) -> Rollout:
+        """`act`: pause, resume, approve, skip, complete or abort."""
+        return self.transport.call("POST", path("api", "rollouts", rollout, act), Rollout, body=body)
 
     def rollout(self, rollout: str) -> Rollout:
         return self.transport.call("GET", path("api", "rollouts", rollout), Rollout)

@@ -7,9 +7,10 @@ only when it reports, under the generation that it was given or a newer one, tha
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from lekiwi_deploy.fleet.course import Course, Fate, Member, Turn, turn
 from lekiwi_deploy.fleet.verdict import Verdict, judge
 from lekiwi_deploy.wire.api import RobotStatus
 from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest, RobotId
@@ -22,6 +23,7 @@ from lekiwi_deploy.wire.reasons import (
     DiskFull,
     Fetching,
     Halted,
+    LaterStep,
     NeverJoined,
     NotBuiltFor,
     Offline,
@@ -30,10 +32,14 @@ from lekiwi_deploy.wire.reasons import (
     Quarantined,
     Reason,
     Retrying,
+    RolloutPaused,
     Settling,
     Silent,
     Starting,
+    WindowClosed,
 )
+
+_AT_ONCE = Course()
 
 GRACE = timedelta(seconds=20)
 """How long a robot that lost its link counts as on its way back: links flap, and servers restart."""
@@ -65,7 +71,8 @@ _PAST_HOLDS = (Phase.SWITCHING, Phase.STARTING, Phase.TRIAL)
 class Target:
     """What a rollout is about. `kind`: deploy, rollback or robot; `platforms`: keys that the manifest has content for (empty:
     runs anywhere); `created_at`: of the deployment; `epoch`: the server's; `listening_since`: when this server began to take
-    links, before which no robot could be seen; `defer_limit`: how long a robot may hold a deployment off before people are told."""
+    links, before which no robot could be seen; `rollout`: its id;
+    `defer_limit`: how long a robot may hold a deployment off before people are told."""
 
     deployment: DeploymentId
     digest: ManifestDigest
@@ -76,6 +83,7 @@ class Target:
     platforms: tuple[str, ...] = ()
     listening_since: datetime | None = None
     defer_limit: timedelta = timedelta(hours=4)
+    rollout: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,7 @@ class Seen:
     outcome: Outcome | None = None
     waiting: tuple[Reason, ...] = ()
     deferring_since: datetime | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +128,7 @@ class Standing:
 class Plan:
     """`assign`: who is given the deployment now, in order; `standings`: of every robot; `changed`: those whose standing differs
     from what is recorded, `moved` those whose status does; `waiting`: the reasons of all that wait; `overdue`: who holds it off for longer
-    than allowed, and nobody was told yet."""
+    than allowed, and nobody was told yet; `course`: where it stands now; `until`: when to look again, though nothing happens."""
 
     verdict: Verdict
     assign: tuple[RobotId, ...]
@@ -128,10 +137,12 @@ class Plan:
     moved: tuple[RobotId, ...]
     waiting: Mapping[RobotId, tuple[Reason, ...]]
     overdue: tuple[RobotId, ...] = ()
+    course: Course = _AT_ONCE
+    until: datetime | None = None
 
 
-def plan(target: Target, robots: Iterable[Seen], now: datetime) -> Plan:
-    """What to do about `target` now. All robots at once: whatever does not hold a robot back lets it move."""
+def plan(target: Target, robots: Iterable[Seen], now: datetime, course: Course = _AT_ONCE) -> Plan:
+    """What to do about `target` now: whoever is not held back moves when the `course` comes to it."""
     standings: dict[RobotId, Standing] = {}
     movable: list[Seen] = []
     by_id = {robot.id: robot for robot in sorted(robots, key=lambda robot: robot.id)}
@@ -143,29 +154,67 @@ def plan(target: Target, robots: Iterable[Seen], now: datetime) -> Plan:
         else:
             standings[robot.id] = _asked(target, robot, now)
             movable.append(robot)
-    verdict = _verdict(standings)
-    if verdict.failing and movable:
-        halted = Standing(RobotStatus.PENDING, (Halted(verdict.failed),))
-        standings.update((robot.id, halted) for robot in movable)
-        movable, verdict = [], _verdict(standings)
+    free = frozenset(robot.id for robot in movable)
+    decided = turn(course, [_member(by_id[id], one, id in free) for id, one in standings.items()], target.rollout, now)
+    failed = sum(one.status in (RobotStatus.ROLLED_BACK, RobotStatus.FAILED) for one in standings.values())
+    later = Standing(RobotStatus.PENDING, (_not_yet(target, decided, failed, now),))
+    standings.update((id, later) for id in free - set(decided.ask))
+    left = bool(free - set(decided.ask))
+    verdict = _verdict(standings, goes_on=left and decided.waits is not None, stopped=decided.stopped is not None)
     return Plan(
         verdict=verdict,
-        assign=tuple(robot.id for robot in sorted(movable, key=_order)),
+        assign=decided.ask,
         standings=standings,
         changed=tuple(id for id, one in standings.items() if _differs(by_id[id], one)),
         moved=tuple(id for id, one in standings.items() if by_id[id].status is not one.status),
         waiting={id: one.waiting for id, one in standings.items() if one.waiting},
         overdue=tuple(id for id, one in standings.items() if _is_overdue(one) and not _was_overdue(by_id[id])),
+        course=decided.course,
+        until=decided.until,
     )
 
 
-def _verdict(standings: Mapping[RobotId, Standing]) -> Verdict:
+def _member(robot: Seen, one: Standing, free: bool) -> Member:
+    """The robot as the course looks at it."""
+    if free:
+        fate = Fate.FREE
+    elif one.status in CONFIRMED:
+        fate = Fate.HEALTHY
+    elif one.status in (RobotStatus.ROLLED_BACK, RobotStatus.FAILED):
+        fate = Fate.FAILED
+    elif one.reachable:
+        fate = Fate.UNDER_WAY
+    elif robot.assigned is None or one.status in (RobotStatus.HELD, RobotStatus.SUPERSEDED):
+        fate = Fate.BARRED
+    else:
+        fate = Fate.AWAY
+    running = robot.report.running if robot.report is not None else None
+    return Member(
+        robot.id, fate, online=robot.online, well=running is not None and running.healthy, labels=robot.labels
+    )
+
+
+def _not_yet(target: Target, decided: Turn, failed: int, now: datetime) -> Reason:
+    """Why a robot that nothing holds back is not asked now."""
+    course = decided.course
+    if decided.stopped is not None:
+        return Halted(failed, decided.stopped)
+    if course.paused is not None:
+        return RolloutPaused(rollout=target.rollout, by=course.paused.by, since=course.paused.at, why=course.paused.why)
+    what = decided.waits.value if decided.waits is not None else "room"
+    at = min(course.at + 1, course.length)
+    return LaterStep(rollout=target.rollout, at=at, of=course.length, what=what, until=decided.until)
+
+
+def _verdict(standings: Mapping[RobotId, Standing], *, goes_on: bool, stopped: bool) -> Verdict:
+    """`stopped`: the answers of those under way change nothing any more."""
     return judge(
+        goes_on=goes_on,
         confirmed=sum(one.status in CONFIRMED for one in standings.values()),
         rolled_back=sum(one.status is RobotStatus.ROLLED_BACK for one in standings.values()),
         failed=sum(one.status is RobotStatus.FAILED for one in standings.values()),
         barred=sum(one.status is RobotStatus.HELD and one.to_blame for one in standings.values()),
-        under_way=sum(one.reachable for one in standings.values()),
+        under_way=0 if stopped else sum(one.reachable for one in standings.values()),
         superseded=sum(one.status is RobotStatus.SUPERSEDED for one in standings.values()),
         total=len(standings),
     )
@@ -294,6 +343,8 @@ def _under_way(robot: Seen, observed: Report | None, now: datetime) -> Standing:
 def _held_off(target: Target, robot: Seen, waiting: tuple[Reason, ...], now: datetime) -> Standing:
     """Somebody on the robot says "not now", or a condition of the release is not met: like one that is offline it holds nothing up, and
     goes on by itself. After `defer_limit` people are told."""
+    if not any(isinstance(one, HOLDING_OFF) and not isinstance(one, WindowClosed) for one in waiting):
+        return Standing(RobotStatus.PENDING, waiting, robot.outcome)  # its environment wants it to wait
     since = robot.deferring_since or now
     if now - since >= target.defer_limit:
         waiting = (*waiting, Overdue(since, target.defer_limit.total_seconds()))
@@ -325,12 +376,6 @@ def _may_return(target: Target, robot: Seen, now: datetime) -> bool:
     if since is not None and since - RECENT < seen < since:
         seen = since
     return now - seen < GRACE
-
-
-def _order(robot: Seen) -> tuple[bool, str]:
-    """Unhealthy robots first: a broken live version never blocks its own fix."""
-    well = robot.report is not None and robot.report.running is not None and robot.report.running.healthy
-    return well, robot.id
 
 
 def _differs(robot: Seen, now: Standing) -> bool:

@@ -18,20 +18,24 @@ class Verdict:
     under_way: int
     total: int
 
-    @property
-    def failing(self) -> bool:
-        """Nobody took it and somebody failed: nobody else is asked to."""
-        return self.live == 0 and self.failed > 0
-
 
 def judge(
-    *, confirmed: int, rolled_back: int, failed: int, barred: int, under_way: int, superseded: int, total: int
+    *,
+    confirmed: int,
+    rolled_back: int,
+    failed: int,
+    barred: int,
+    under_way: int,
+    superseded: int,
+    total: int,
+    goes_on: bool = False,
 ) -> Verdict:
     """The verdict: rolling while an answer is still expected; then done when nothing failed, partial when some confirmed and
     some did not get it. None confirmed: rolled_back when those that tried run what they ran before, else failed.
-    `barred`: robots that could not even try (quarantined there, not built for them); `superseded`: taken elsewhere meanwhile."""
+    `barred`: robots that could not even try (quarantined there, not built for them); `superseded`: taken elsewhere meanwhile;
+    `goes_on`: robots are still to be asked."""
     blamed = rolled_back + failed + barred
-    if under_way:
+    if under_way or goes_on:
         status = RolloutStatus.ROLLING
     elif superseded and superseded == total:
         status = RolloutStatus.SUPERSEDED

@@ -5,16 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 
 from lekiwi_deploy.fleet.resolution import previous_of
-from lekiwi_deploy.fleet.rollout import Plan
+from lekiwi_deploy.fleet.rollout import CONFIRMED, Plan
+from lekiwi_deploy.fleet.verdict import Verdict
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.meanings import read_candidates
 from lekiwi_deploy.server.overdue import SERVER
 from lekiwi_deploy.server.rollouts import Place, start_rollout, take_away, undo_text
-from lekiwi_deploy.server.store import audit, progress, rollouts
+from lekiwi_deploy.server.store import audit, progress, quarantines, rollouts
 from lekiwi_deploy.server.store.conducting import OpenRollout
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.wire.api import RolloutStatus
-from lekiwi_deploy.wire.ids import DeploymentId
+from lekiwi_deploy.wire.ids import DeploymentId, RobotId
+from lekiwi_deploy.wire.policy import Undo
 from lekiwi_deploy.wire.progress import RolloutFinished
 
 
@@ -27,9 +29,16 @@ async def conclude(tx: Transaction, context: Context, rollout: OpenRollout, deci
         return
     await rollouts.finish(tx, rollout.id, verdict.status, now)
     place = Place(rollout.project, rollout.environment, rollout.environments)
-    failing = verdict.status in (RolloutStatus.ROLLED_BACK, RolloutStatus.FAILED)
+    stopped = decided.course.stopped
+    failing = stopped is not None or verdict.status in (RolloutStatus.ROLLED_BACK, RolloutStatus.FAILED)
+    nobody = failing and verdict.live == 0
+    undo = rollout.policy.undo if rollout.policy is not None else Undo.FLEET
     back_to: DeploymentId | None = None
-    recovers = failing and rollout.active and rollout.kind == "deploy" and _rolls_back(rollout)
+    bad = failing and rollout.active and rollout.kind == "deploy" and undo is not Undo.NOTHING
+    recovers = bad and (nobody or undo is not Undo.ROBOT)
+    if bad:
+        why = stopped or f"it failed on {verdict.failed} of {verdict.total} robots"
+        await quarantines.put(tx, rollout, why, now)
     if recovers:
         back_to = await _back_to(tx, rollout)
     if before is RolloutStatus.ROLLING:
@@ -43,28 +52,49 @@ async def conclude(tx: Transaction, context: Context, rollout: OpenRollout, deci
             undo=""
             if failing
             else undo_text(place, rollout.kind, rollout.previous, next(iter(decided.standings), None)),
-            text=_told(rollout, verdict.failed, back_to) if failing else "",
+            text=_told(rollout, verdict, back_to, stopped) if failing else "",
         )
         await progress.append(tx, rollout.id, [finished], now, close=True)
     if recovers:
-        await _recover(tx, context, rollout, back_to, now)
+        keep = await _kept(tx, rollout, decided) if undo is Undo.WAVE and not nobody else ()
+        await _recover(tx, context, rollout, back_to, keep, decided, now)
+
+
+async def _kept(tx: Transaction, rollout: OpenRollout, decided: Plan) -> tuple[RobotId, ...]:
+    """Robots of earlier steps, which keep what they took: only the step that failed is taken back."""
+    earlier = await rollouts.asked_before(tx, rollout.id, decided.course.at)
+    return tuple(id for id in earlier if decided.standings[id].status in CONFIRMED)
 
 
 async def _back_to(tx: Transaction, rollout: OpenRollout) -> DeploymentId | None:
     """The last good deployment before the failed one; where none was proven yet, the one that was live before it."""
     known = await read_candidates(tx, rollout.project, rollout.environment, selector=None, current=rollout.deployment)
-    return previous_of(known) or rollout.previous
+    for candidate in (previous_of(known), rollout.previous):
+        if candidate is not None and not await quarantines.holding(tx, rollout.project, rollout.environment, candidate):
+            return candidate
+    return None
 
 
 async def _recover(
-    tx: Transaction, context: Context, rollout: OpenRollout, back_to: DeploymentId | None, now: datetime
+    tx: Transaction,
+    context: Context,
+    rollout: OpenRollout,
+    back_to: DeploymentId | None,
+    keep: tuple[RobotId, ...],
+    decided: Plan,
+    now: datetime,
 ) -> None:
-    """No robot took it: what is live goes back too, so that robots that join or return do not get the bad one."""
-    why = f"{rollout.deployment} failed on {'every robot' if rollout.total > 1 else 'its robot'}"
+    """What is live goes back, so that robots that join or return do not get the bad one, and so do those that took it, all at once."""
+    verdict = decided.verdict
+    why = f"{rollout.deployment} {_on(verdict)}"
     where = f"project/{rollout.project}/{rollout.environment}"
-    await audit.record(
-        tx, SERVER, "environment.recover", where, {"failed": rollout.deployment, "live": back_to, "why": why}
-    )
+    detail = {
+        "failed": rollout.deployment,
+        "live": back_to,
+        "why": decided.course.stopped or why,
+        "rollout": rollout.id,
+    }
+    await audit.record(tx, SERVER, "environment.recover", where, detail)
     if back_to is None:
         await take_away(tx, rollout.project, rollout.environment, rollout.deployment, now)
         return
@@ -76,14 +106,21 @@ async def _recover(
         kind="rollback",
         by=SERVER,
         reason=why,
+        keep=keep,
     )
 
 
-def _rolls_back(rollout: OpenRollout) -> bool:
-    return rollout.policy is None or rollout.policy.rollback_on_error is not False
+def _told(rollout: OpenRollout, verdict: Verdict, back_to: DeploymentId | None, stopped: str | None) -> str:
+    returns = ""
+    if back_to is not None:
+        returns = f"; {back_to} is live again" + (f", {verdict.live} robots go back to it" if verdict.live else "")
+    return (
+        f"{rollout.deployment} {rollout.version} {_on(verdict)}"
+        + (f" and stopped ({stopped})" if stopped and verdict.live else "")
+        + returns
+    )
 
 
-def _told(rollout: OpenRollout, failed: int, back_to: DeploymentId | None) -> str:
-    robots = "1 robot" if failed == 1 else f"{failed} robots"
-    now = f"; {back_to} is live again" if back_to else ""
-    return f"{rollout.deployment} {rollout.version} failed on {robots}{now}"
+def _on(verdict: Verdict) -> str:
+    robots = "1 robot" if verdict.failed == 1 else f"{verdict.failed} robots"
+    return f"failed on {robots}"

@@ -18,11 +18,11 @@ from lekiwi_deploy.server.overdue import escalate
 from lekiwi_deploy.server.store import activations, conducting, progress, rollouts
 from lekiwi_deploy.server.store.conducting import Change, Deferring, OpenRollout, SeenRow
 from lekiwi_deploy.server.store.database import Transaction
-from lekiwi_deploy.server.store.projects import Policy
 from lekiwi_deploy.server.store.sessions import lock_all
 from lekiwi_deploy.wire.api import RobotStatus, RolloutStatus
 from lekiwi_deploy.wire.ids import RobotId
 from lekiwi_deploy.wire.link import Report
+from lekiwi_deploy.wire.policy import Policy
 from lekiwi_deploy.wire.progress import Body, RobotMoved
 from lekiwi_deploy.wire.reasons import HOLDING_OFF, Overdue, Pinned
 
@@ -70,7 +70,7 @@ async def advance(context: Context, id: str, listening_since: datetime) -> None:
             await rollouts.add_robots(tx, id, rollout.project, rollout.environment)
         rows = {row.robot: row for row in await conducting.seen(tx, id)}
         now = context.now()
-        decided = plan(_target(rollout, listening_since), [_seen(row) for row in rows.values()], now)
+        decided = plan(_target(rollout, listening_since), [_seen(row) for row in rows.values()], now, rollout.course)
         await _write(tx, rollout, rows, decided, now)
         await conclude(tx, context, rollout, decided, now)
 
@@ -90,8 +90,18 @@ async def _write(
         by = rollout.by_whom if rollout.kind == "robot" else None
         forced_by = rollout.by_whom if rollout.force else None
         await conducting.assign(
-            tx, rollout.id, decided.assign, rollout.deployment, by_hand=by, forced_by=forced_by, now=now
+            tx,
+            rollout.id,
+            decided.assign,
+            rollout.deployment,
+            by_hand=by,
+            forced_by=forced_by,
+            anytime=rollout.kind != "deploy",
+            step=decided.course.at,
+            now=now,
         )
+    if decided.course != rollout.course:
+        await rollouts.set_course(tx, rollout.id, decided.course)
     await conducting.record(
         tx, rollout.id, [_change(rollout, id, decided.standings[id]) for id in decided.changed], now
     )
@@ -158,6 +168,7 @@ def _target(rollout: OpenRollout, listening_since: datetime) -> Target:
         platforms=rollout.metadata.platforms,
         listening_since=listening_since,
         defer_limit=_limit(rollout),
+        rollout=rollout.id,
     )
 
 
@@ -181,6 +192,7 @@ def _seen(row: SeenRow) -> Seen:
         outcome=row.outcome,
         waiting=row.waiting,
         deferring_since=row.deferring_since,
+        labels=row.labels,
     )
 
 

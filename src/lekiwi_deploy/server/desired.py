@@ -7,10 +7,10 @@ import msgspec
 from lekiwi_deploy.fleet.policy import trial_policy
 from lekiwi_deploy.server import tickets
 from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.server.store.projects import Policy
 from lekiwi_deploy.server.store.sessions import DesiredRow
 from lekiwi_deploy.wire.agent_proof import proof, update_key
 from lekiwi_deploy.wire.link import AgentWanted, DeploymentRef, Desired
+from lekiwi_deploy.wire.policy import Policy
 
 
 def desired_of(context: Context, row: DesiredRow) -> Desired:
@@ -35,7 +35,7 @@ def desired_of(context: Context, row: DesiredRow) -> Desired:
         generation=row.generation,
         environment=row.environment,
         deployment=ref,
-        policy=trial_policy(policy.health_checks, policy.rollback_on_error),
+        policy=trial_policy(policy, anytime=row.anytime),
         ticket=ticket,
         by_hand=row.by_hand,
         force=row.force,

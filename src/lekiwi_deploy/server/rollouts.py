@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from lekiwi_deploy.errors import Conflict, NotFound
+from lekiwi_deploy.errors import Blocked, Conflict, NotFound
+from lekiwi_deploy.fleet.course import Course
 from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.server.store import activations, conducting, deployments, progress, rollouts
+from lekiwi_deploy.server.store import activations, conducting, deployments, progress, quarantines, rollouts
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.wire.api import RolloutStatus
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RobotId, RolloutId, base62
+from lekiwi_deploy.wire.policy import Policy
 from lekiwi_deploy.wire.progress import RolloutFinished, RolloutStarted
 
 Kind = Literal["deploy", "rollback", "robot"]
@@ -52,12 +54,13 @@ async def start_rollout(
     reason: str,
     robots: tuple[RobotId, ...] | None = None,
     force: bool = False,
+    keep: tuple[RobotId, ...] = (),
 ) -> RolloutId:
     """Makes `deployment_id` what the environment's robots are to run and returns the rollout that brings it there.
 
     `kind` deploy happens once per deployment and environment: again, it returns the same rollout. `robot` moves only `robots`, pins
-    them there, and leaves what is live as it is. `force`: also where the deployment is quarantined.
-    Raises `NotFound` (no such deployment, environment) and `Conflict` (not built).
+    them there, and leaves what is live as it is. `force`: also where the deployment is quarantined. `keep`: robots that stay as they are.
+    Raises `NotFound` (no such deployment, environment), `Conflict` (not built) and `Blocked` (it failed there before).
     """
     deployment = await deployments.read(tx, deployment_id)
     if deployment is None:
@@ -71,6 +74,8 @@ async def start_rollout(
     if key is not None and (there := await rollouts.by_key(tx, key)) is not None:
         return there
     now = context.now()
+    if kind != "robot":
+        await _check_quarantine(tx, deployment, environment, by, now, force=force or deployment.force)
     id = RolloutId(f"rol_{base62(context.random(16), 8)}")
     await rollouts.insert(
         tx,
@@ -85,8 +90,11 @@ async def start_rollout(
         previous=live.live,
         now=now,
         key=key,
+        course=_course(live.policy) if kind == "deploy" else Course(),
     )
     await _supersede(tx, deployment.project, environment, None if kind != "robot" else robots or (), now, but=id)
+    if keep:
+        await rollouts.keep_robots(tx, id, keep)
     total = await rollouts.add_robots(tx, id, deployment.project, environment, robots if kind == "robot" else None)
     await rollouts.set_counts(tx, id, total=total, live=0, pending=total, failed=0)
     if kind != "robot":
@@ -97,6 +105,28 @@ async def start_rollout(
         await progress.append(tx, deployment_id, [started], now)
     await tx.notify("rollout", id)
     return id
+
+
+def _course(policy: Policy | None) -> Course:
+    """How a new deployment reaches robots under this policy, as it is now: a later change does not touch rollouts that are under way."""
+    policy = policy or Policy()
+    return Course(steps=policy.steps, in_flight=policy.in_flight, max_failures=policy.max_failures)
+
+
+async def _check_quarantine(
+    tx: Transaction, deployment: DeploymentRow, environment: str, by: str, now: datetime, *, force: bool
+) -> None:
+    held = await quarantines.holding(tx, deployment.project, environment, deployment.id)
+    if held is None:
+        return
+    if force:
+        await quarantines.lift(tx, deployment.project, environment, deployment.id, by, now)
+        return
+    raise Blocked(
+        f"{deployment.id} {deployment.version} failed in {environment} before: {held.why}. --force tries it again",
+        next=(f"lekiwi rollback -e {environment} --to={deployment.id} --force",),
+        details={"deployment": deployment.id, "why": held.why},
+    )
 
 
 def source_of(deployment: DeploymentRow) -> str:

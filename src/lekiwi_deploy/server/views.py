@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
+from lekiwi_deploy.fleet.course import steps_of
 from lekiwi_deploy.fleet.status import shown_status
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.store import projects, rollouts
@@ -29,13 +31,16 @@ from lekiwi_deploy.wire.reasons import (
     HOLDING_OFF,
     Asked,
     ClonedKey,
+    LaterStep,
     NeverJoined,
     Offline,
     Overdue,
     Pinned,
     Reason,
+    RolloutPaused,
     key,
 )
+from lekiwi_deploy.wire.rollouts import RolloutCourse
 
 
 async def deployment_views(tx: Transaction, context: Context, rows: Sequence[DeploymentRow]) -> list[Deployment]:
@@ -123,7 +128,41 @@ def rollout_view(row: RolloutRow, robots: Sequence[InRollout] = ()) -> Rollout:
             )
             for one in robots
         ),
+        course=_course_view(row, robots),
     )
+
+
+def _course_view(row: RolloutRow, robots: Sequence[InRollout]) -> RolloutCourse | None:
+    """None: it asks everybody at once, and nothing special happened."""
+    course = row.course
+    if not course.steps and course.paused is None and course.stopped is None:
+        return None
+    waits, until = _waits(robots)
+    if row.status != RolloutStatus.ROLLING:
+        waits = until = None
+    paused = course.paused
+    return RolloutCourse(
+        steps=steps_of(course.steps),
+        at=course.at + 1,
+        waits="paused" if paused is not None and waits is not None else waits,
+        until=until,
+        passed_at=course.passed_at,
+        paused_by=paused.by if paused is not None else None,
+        paused_at=paused.at if paused is not None else None,
+        paused_why=paused.why if paused is not None else "",
+        stopped=course.stopped,
+    )
+
+
+def _waits(robots: Sequence[InRollout]) -> tuple[str | None, datetime | None]:
+    """What robots that the rollout did not come to yet are told."""
+    for one in robots:
+        for reason in one.waiting:
+            if isinstance(reason, LaterStep):
+                return reason.what, reason.until
+            if isinstance(reason, RolloutPaused):
+                return "paused", None
+    return None, None
 
 
 def robot_view(row: RobotRow) -> Robot:

@@ -24,7 +24,9 @@ from lekiwi_deploy.wire.ids import (
 from lekiwi_deploy.wire.link import AgentState, Outcome, Phase, Pin, Running, ServiceReport
 from lekiwi_deploy.wire.manifest import FileEntry
 from lekiwi_deploy.wire.platforms import Platform
+from lekiwi_deploy.wire.policy import Policy
 from lekiwi_deploy.wire.reasons import Reason
+from lekiwi_deploy.wire.rollouts import RolloutCourse
 
 
 class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +133,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     online: int
     healthy: int
     defer_limit_s: float = 4 * 3600.0
+    policy: Policy = Policy()
     schema: str = "lekiwi.environment/1"
 
 
@@ -278,7 +281,8 @@ class RobotInRollout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rollout(msgspec.Struct, frozen=True, kw_only=True):
-    """`kind`: deploy, rollback or robot (one robot moved by hand). `previous`: what the environment ran before."""
+    """`kind`: deploy, rollback or robot (one robot moved by hand). `previous`: what the environment ran before. `course`: of one that is
+    gradual, paused or stopped."""
 
     id: RolloutId
     project: ProjectName
@@ -293,6 +297,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     previous: DeploymentId | None
     counts: Counts
     robots: tuple[RobotInRollout, ...] = ()
+    course: RolloutCourse | None = None
     schema: str = "lekiwi.rollout/1"
 
 

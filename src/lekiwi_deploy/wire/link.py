@@ -15,6 +15,7 @@ import msgspec
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ManifestDigest, RobotId
 from lekiwi_deploy.wire.platforms import Platform
 from lekiwi_deploy.wire.reasons import Reason
+from lekiwi_deploy.wire.windows import Windows
 
 MAX_FRAME = 1_000_000
 """Bytes; a longer frame closes the link with 1009."""
@@ -257,12 +258,14 @@ class Challenge(msgspec.Struct, frozen=True, kw_only=True, tag="challenge", tag_
 
 class TrialPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How a robot judges a new deployment. `trial_s`: how long it must stay healthy after it became so, before it is good.
-    `roll_back`: whether a failed one is replaced by what ran before (false: it is left as it is, held)."""
+    `roll_back`: whether a failed one is replaced by what ran before (false: it is left as it is, held). `window`: when the robot may switch,
+    None: at any time."""
 
     checks: str = "minimal"
     trial_s: float = 10.0
     starts: int = 3
     roll_back: bool = True
+    window: Windows | None = None
 
 
 class DeploymentRef(msgspec.Struct, frozen=True, kw_only=True):

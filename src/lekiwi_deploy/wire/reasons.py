@@ -48,9 +48,10 @@ class Frozen(msgspec.Struct, frozen=True, tag="frozen", tag_field="reason"):
 
 
 class Halted(msgspec.Struct, frozen=True, tag="halted", tag_field="reason"):
-    """The release failed on `failed` robots and was good on none: nobody else is asked to take it."""
+    """The rollout stopped, after the release failed on `failed` robots: nobody else is asked to take it. `why`: one line."""
 
     failed: int
+    why: str = ""
 
 
 class Asked(msgspec.Struct, frozen=True, tag="asked", tag_field="reason"):
@@ -174,6 +175,34 @@ class Overdue(msgspec.Struct, frozen=True, tag="overdue", tag_field="reason"):
     limit_s: float
 
 
+class LaterStep(msgspec.Struct, frozen=True, kw_only=True, tag="later_step", tag_field="reason"):
+    """A gradual rollout has not come to this robot: it is in step `at` of `of`, from 1, and waits for `what` (`robots`, `soak`, `approval`,
+    `nobody`, `room`), until `until` if it goes on by itself then. `rollout`: its id."""
+
+    rollout: str
+    at: int
+    of: int
+    what: str
+    until: datetime | None = None
+
+
+class RolloutPaused(msgspec.Struct, frozen=True, kw_only=True, tag="rollout_paused", tag_field="reason"):
+    """A person paused it."""
+
+    rollout: str
+    by: str
+    since: datetime
+    why: str = ""
+
+
+class WindowClosed(msgspec.Struct, frozen=True, kw_only=True, tag="window_closed", tag_field="reason"):
+    """The environment's `window` is closed until `opens` (None: it does not open within a year, or cannot be read: `why`)."""
+
+    window: str
+    opens: datetime | None
+    why: str = ""
+
+
 Reason = (
     Offline
     | NeverJoined
@@ -199,10 +228,13 @@ Reason = (
     | ClockWrong
     | Settling
     | Overdue
+    | LaterStep
+    | RolloutPaused
+    | WindowClosed
 )
 
-HOLDING_OFF = (Busy, LowDisk, LowMemory, LowBattery, TooHot, PowerTrouble, Overloaded, ClockWrong)
-"""What a robot itself holds a switch off for: somebody's "not now" and unmet conditions. `--force` goes over them."""
+HOLDING_OFF = (Busy, LowDisk, LowMemory, LowBattery, TooHot, PowerTrouble, Overloaded, ClockWrong, WindowClosed)
+"""What a robot itself holds a switch off for: somebody's "not now", unmet conditions, a closed window. `--force` goes over them."""
 
 
 def _size(count: int) -> str:
@@ -231,8 +263,8 @@ def sentence(reason: Reason) -> str:
             return f"not built for {platform}; deploy again to include it"
         case Frozen(environment, by, _, why):
             return f"{environment} is frozen by {by} ({why}); lekiwi unfreeze ends it"
-        case Halted(failed):
-            return f"halted: it failed on {failed} robot{'s' if failed != 1 else ''} and was good on none"
+        case Halted(failed, why):
+            return f"halted: {why}" if why else f"halted: it failed on {failed} robot{'s' if failed != 1 else ''}"
         case Asked(at):
             return f"asked at {at:%H:%M:%S}, no answer yet"
         case Silent(since):
@@ -268,6 +300,22 @@ def sentence(reason: Reason) -> str:
             return f"{deployment} was changed to and from {changes} times{when}"
         case Overdue(since, limit_s):
             return f"overdue since {since + timedelta(seconds=limit_s):%d %b %H:%M}: held off for longer than {_span(limit_s)}"
+        case LaterStep(at=at, of=of, what=what, until=until):
+            return f"step {at} of {of}: {_STEP_WAITS.get(what, what)}" + (f" until {until:%H:%M:%S}" if until else "")
+        case RolloutPaused(by=by, why=why):
+            return f"the rollout is paused by {by}" + (f": {why}" if why else "")
+        case WindowClosed(window=window, opens=opens, why=why):
+            when = f"; opens {opens:%d %b %H:%M}" if opens is not None else ""
+            return f"outside the deployment window {window}{when}" + (f": {why}" if why else "")
+
+
+_STEP_WAITS = {
+    "robots": "waiting for the robots that were asked",
+    "soak": "soaking",
+    "approval": "waiting for approval",
+    "nobody": "waiting for a robot that is there",
+    "room": "as many are under way as may be",
+}
 
 
 def key(reason: Reason) -> str:
@@ -344,6 +392,18 @@ def remedy(reason: Reason, robot: str = "NAME") -> str:
             if until is None:
                 return "deploy a corrected version, or roll back by hand"
             return f"wait until {until:%H:%M:%S}; or deploy a corrected version, or roll back by hand"
+        case LaterStep(rollout=rollout, what=what, until=until):
+            if what == "approval":
+                return f"lekiwi rollout approve {rollout}"
+            wait = f"wait until {until:%H:%M:%S}" if until is not None else "wait"
+            return f"{wait}; or ask everybody now: lekiwi rollout complete {rollout}"
+        case RolloutPaused(rollout=rollout):
+            return f"lekiwi rollout resume {rollout}"
+        case WindowClosed(opens=opens):
+            wait = (
+                f"wait until {opens:%d %b %H:%M}" if opens is not None else "change the environment's deployment_window"
+            )
+            return wait + force
         case Overdue():
             return f"clear what it waits for{force}; or raise defer_limit of its environment"
 

@@ -210,7 +210,7 @@ def test_nobody_else_is_asked_once_it_failed_and_was_good_nowhere() -> None:
     failed = asked(id=RobotId("a"), report=report(outcome=outcome(Result.ROLLED_BACK), running=running(OTHER)))
     decided = plan(TARGET, [failed, fresh(id=RobotId("b"))], NOW)
     assert decided.assign == ()
-    assert decided.waiting[RobotId("b")] == (Halted(1),)
+    assert decided.waiting[RobotId("b")] == (Halted(1, "it failed on 1 of 1 robots"),)
     assert decided.verdict.status is RolloutStatus.ROLLED_BACK
 
 
@@ -270,3 +270,9 @@ def test_a_linked_robot_that_says_nothing_for_long_holds_up_no_verdict_and_count
     assert decided.verdict.status is RolloutStatus.DONE
     spoke = replace(mute, last_seen_at=NOW - timedelta(minutes=4))
     assert plan(TARGET, [spoke], NOW).verdict.status is RolloutStatus.ROLLING
+
+
+def test_a_robot_that_it_was_not_built_for_keeps_nobody_else_from_getting_it() -> None:
+    target = replace(TARGET, platforms=(PI.key,))
+    unfit = fresh(id=RobotId("a"), platform=Platform("linux", "x86_64", "musl", "1.2", "3.11"))
+    assert plan(target, [unfit, fresh(id=RobotId("b"), platform=PI)], NOW).assign == ("b",)

@@ -93,7 +93,7 @@ def check(target: Target, fleet: list[Seen], decided: Plan) -> None:
     verdict = decided.verdict
     assert verdict.live + verdict.pending + verdict.failed + verdict.under_way == verdict.total == len(fleet)
     assert min(verdict.live, verdict.pending, verdict.failed, verdict.under_way) >= 0
-    if verdict.failing:
+    if decided.course.stopped:
         assert not decided.assign
     if verdict.status is RolloutStatus.DONE:
         assert verdict.failed == 0

@@ -7,20 +7,29 @@ from collections.abc import Mapping
 
 from lekiwi_deploy.errors import BadInput
 from lekiwi_deploy.server.builds.form_tables import Key, Table
-from lekiwi_deploy.server.builds.forms import Choice, Form, Null, Schema, Span, Text, Truth, named
-from lekiwi_deploy.server.builds.spec import EnvironmentSpec, Json
+from lekiwi_deploy.server.builds.forms import Choice, Form, Schema, Span, Text, Truth, Whole, named
+from lekiwi_deploy.server.builds.rollout_file import STEPS
+from lekiwi_deploy.server.builds.spec import EnvironmentSpec
 from lekiwi_deploy.server.builds.strict_yaml import Value, unknown
+from lekiwi_deploy.server.builds.window_file import Window
+from lekiwi_deploy.wire.policy import Policy, Undo
+from lekiwi_deploy.wire.windows import Windows
 
 HEALTH_CHECKS = ("strict", "normal", "minimal")
 ROLLBACK_SCOPES = ("robot", "wave", "fleet")
 NOT_YET = frozenset(
     {
-        "approvals", "approval", "approvers", "canary", "window", "timezone", "groups", "max_failures", "max_parallel", "min_success",
-        "notify", "offline", "order", "preflight", "protected", "require_approval", "robots", "soak", "steps", "strategy", "variables",
-        "wave", "waves",
+        "approvals", "approval", "approvers", "require_approval", "select", "groups", "labels", "robots", "offline", "pending_expires",
+        "min_success", "notify", "preflight", "protected", "variables",
     }
 )  # fmt: skip
 """Policies that the product will have; refused rather than ignored, so that nobody relies on one that does not work."""
+MEANT = {
+    "window": "deployment_window",
+    "windows": "deployment_window", "timezone": "deployment_window: {open: …, zone: …}", "steps": "rollout", "waves": "rollout",
+    "wave": "rollout", "canary": "rollout", "strategy": "rollout", "soak": "rollout", "max_parallel": "in_flight", "parallel": "in_flight",
+}  # fmt: skip
+"""What is written elsewhere under another name, and what it is called here."""
 
 MAX_BRANCH = 100
 
@@ -88,26 +97,50 @@ DEFER_LIMIT = Key(
     "The longest that robots may put a deployment off (busy, a condition that does not hold) before people are told.",
     4 * 3600.0,
 )
-WINDOW = Key(
+WINDOW: Key[Windows | None] = Key(
     "deployment_window",
-    Null("deployment windows are not supported yet: write null, or leave it out"),
-    "Not supported yet: only `null`.",
+    Window(),
+    "When robots may switch; content is fetched at any time, and going back never waits.",
     None,
-    "`null`",
+    "`null`: at any time",
+)
+MAX_FAILURES: Key[int | None] = Key(
+    "max_failures",
+    Whole(0, 100_000),
+    "On how many robots a version may fail before its rollout stops.",
+    None,
+    "2, or 2 %",
+)
+IN_FLIGHT: Key[int | None] = Key(
+    "in_flight", Whole(1, 100_000), "How many robots are under way at once.", None, "any number"
 )
 
 
 def _build(value: Value, given: Mapping[str, Value], name: str = "") -> EnvironmentSpec:
-    policy: dict[str, Json] = {}
-    for key in (AUTO_DEPLOY, HEALTH, ROLLBACK, WINDOW):
-        if key.name in given:
-            policy[key.name] = key.read(given)
-    if DEFER_LIMIT.name in given:
-        policy["defer_limit_s"] = DEFER_LIMIT.read(given)
+    policy = Policy(
+        auto_deploy=AUTO_DEPLOY.read(given),
+        health_checks=HEALTH.read(given),
+        undo=_undo(ROLLBACK.read(given)),
+        window=WINDOW.read(given),
+        steps=STEPS.read(given),
+        max_failures=MAX_FAILURES.read(given),
+        in_flight=IN_FLIGHT.read(given),
+        defer_limit_s=DEFER_LIMIT.read(given),
+    )
     return EnvironmentSpec(name=name, branch=BRANCH.read(given), policy=policy)
 
 
-ENVIRONMENT = Table("environment", (BRANCH, AUTO_DEPLOY, HEALTH, ROLLBACK, DEFER_LIMIT, WINDOW), _build)
+def _undo(written: bool | str) -> Undo:
+    if isinstance(written, bool):
+        return Undo.FLEET if written else Undo.NOTHING
+    return Undo(written)
+
+
+ENVIRONMENT = Table(
+    "environment",
+    (BRANCH, AUTO_DEPLOY, HEALTH, ROLLBACK, WINDOW, STEPS, MAX_FAILURES, IN_FLIGHT, DEFER_LIMIT),
+    _build,
+)
 KEYS = ENVIRONMENT.names
 
 
@@ -119,10 +152,14 @@ def read_environment(name: str, value: Value, top_level: tuple[str, ...]) -> Env
     meant = difflib.get_close_matches(name, top_level, n=1, cutoff=0.8)
     if meant and not any(key in KEYS for key in keys):
         raise unknown(value, name, top_level)
-    if any(key not in KEYS and key not in NOT_YET for key in keys) and not any(key in KEYS for key in keys):
+    if any(key not in KEYS and key not in MEANT and key not in NOT_YET for key in keys) and not any(
+        key in KEYS for key in keys
+    ):
         raise unknown(value, name, top_level)
     named("an environment", value, name)
     for key, given in keys.items():
         if key in NOT_YET:
             raise given.wrong("is not supported yet: leave it out")
+        if key in MEANT:
+            raise given.wrong(f"is not known: did you mean {MEANT[key]}?")
     return _build(value, ENVIRONMENT.given(value), name)

@@ -12,7 +12,9 @@ from lekiwi_deploy.server.builds.hooks_file import HOOK, HOOKS
 from lekiwi_deploy.server.builds.needs_file import NEEDS
 from lekiwi_deploy.server.builds.policy_file import ENVIRONMENT
 from lekiwi_deploy.server.builds.project_file import PROJECT, RUN, TIMEOUT
+from lekiwi_deploy.server.builds.rollout_file import STEP
 from lekiwi_deploy.server.builds.service_file import SERVICE
+from lekiwi_deploy.server.builds.window_file import WINDOW_KEYS
 
 BEGIN = "<!-- reference: written by `make docs`, out of what the parser reads with -->"
 END = "<!-- end of the reference -->"
@@ -62,6 +64,8 @@ def _lines() -> Iterator[str]:
         CONDITIONS.keys,
     )
     yield from _section("An environment", "Any other name at the top, such as `production`.", ENVIRONMENT.keys)
+    yield from _section("Its `rollout`", "A list of steps. Each may have:", STEP.keys)
+    yield from _section("Its `deployment_window`", "One window, a list of windows, or:", WINDOW_KEYS)
     yield from ("", END)
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lekiwi_deploy.wire.manifest import Conditions, Handover, HealthCheck, Hook, HookKind, Needs, Warm
-
-Json = None | bool | int | float | str
+from lekiwi_deploy.wire.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,11 @@ class ServiceSpec:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentSpec:
-    """An environment as written. `policy` holds the keys that were given, but not `branch`."""
+    """An environment as written."""
 
     name: str
     branch: str | None
-    policy: Mapping[str, Json]
+    policy: Policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,9 @@ MAX_BYTES = 256 * 1024
 MAX_DEPTH = 12
 MAX_NODES = 20_000
 
-_TEXT, _INT, _FLOAT, _BOOL, _NULL = (f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null"))
+_TEXT, _INT, _FLOAT, _BOOL, _NULL, _DATE = (
+    f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp")
+)
 _DURATION = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,14})\Z")
@@ -167,6 +169,16 @@ class Value:
     def scalar(self) -> str:
         """The text that is written; empty when it is anything but text."""
         return str(self.node.value) if isinstance(self.node, yaml.ScalarNode) and self.node.tag == _TEXT else ""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is a number."""
+        return self.node.tag in (_INT, _FLOAT)
+
+    @property
+    def date(self) -> str | None:
+        """The date as it is written; None: it is anything else."""
+        return str(self.node.value) if self.node.tag == _DATE else None
 
     @property
     def kind(self) -> str:

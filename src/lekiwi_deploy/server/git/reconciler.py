@@ -10,6 +10,8 @@ import logging
 from collections.abc import Mapping
 from datetime import timedelta
 
+import msgspec
+
 from lekiwi_deploy.errors import BadInput, LekiwiError
 from lekiwi_deploy.server.builds.project_file import FILE, read_project_file
 from lekiwi_deploy.server.context import Context
@@ -134,7 +136,11 @@ async def seed_environments(context: Context, project: ProjectName, now: Mapping
             if await refs.set_environment(
                 tx, project, environment.name, environment.branch, environment.policy, context.now()
             ):
-                detail = {"branch": environment.branch, "policy": dict(environment.policy), "commit": commit}
+                detail = {
+                    "branch": environment.branch,
+                    "policy": msgspec.to_builtins(environment.policy),
+                    "commit": commit,
+                }
                 await audit.record(tx, FILE, "environment.set", f"project/{project}/{environment.name}", detail)
     _SEEDED[str(repository), project] = commit
 

@@ -11,12 +11,12 @@ import msgspec
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentMetadata
 from lekiwi_deploy.server.store.json_text import json_text
-from lekiwi_deploy.server.store.projects import Policy
 from lekiwi_deploy.server.store.rollouts import RolloutRow
 from lekiwi_deploy.server.store.sessions import lock_all
 from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest, RobotId, RolloutId
 from lekiwi_deploy.wire.link import Outcome, Report
 from lekiwi_deploy.wire.platforms import Platform
+from lekiwi_deploy.wire.policy import Policy
 from lekiwi_deploy.wire.reasons import Reason
 
 Look = Literal["hinted", "open", "all"]
@@ -39,6 +39,7 @@ class SeenRow(msgspec.Struct, frozen=True, kw_only=True):
     """One robot of a rollout: what is recorded of it there, and what the robot's own row says."""
 
     robot: RobotId
+    labels: dict[str, str]
     status: str
     assigned: int | None
     assigned_at: datetime | None
@@ -112,7 +113,7 @@ async def seen(tx: Transaction, id: str) -> list[SeenRow]:
     """All robots of a rollout."""
     return await tx.rows(
         """
-        SELECT rr.robot, rr.status, rr.generation AS assigned, rr.assigned_at, rr.outcome, rr.waiting,
+        SELECT rr.robot, r.labels, rr.status, rr.generation AS assigned, rr.assigned_at, rr.outcome, rr.waiting,
             r.joined_at IS NOT NULL AS joined, r.session IS NOT NULL AS online, r.last_seen_at, r.platform, r.cloned_at,
             r.by_hand, r.pinned_by, r.pinned_at, r.desired, r.generation, r.report, r.deferring_since
         FROM rollout_robots rr JOIN robots r ON r.name = rr.robot
@@ -131,23 +132,34 @@ async def assign(
     *,
     by_hand: str | None,
     forced_by: str | None,
+    step: int,
+    anytime: bool,
     now: datetime,
 ) -> None:
     """Makes `deployment` what these robots are to run, under a new generation each. `by_hand`: who pins them there; `forced_by`: who wants
-    it over whatever would hold it back."""
+    it over whatever would hold it back; `anytime`: although the environment's window is closed."""
     await lock_all(tx, names)
     await tx.execute(
         """
         WITH given AS (
             UPDATE robots SET desired = %(deployment)s, generation = generation + 1, by_hand = %(by)s::text IS NOT NULL,
                 pinned_by = %(by)s, pinned_at = CASE WHEN %(by)s::text IS NULL THEN NULL ELSE %(now)s END, force = %(forced)s::text IS NOT NULL,
-                forced_by = %(forced)s, resume = false
+                forced_by = %(forced)s, resume = false, anytime = %(anytime)s
             WHERE name = ANY(%(names)s) RETURNING name, generation
         )
-        UPDATE rollout_robots rr SET generation = given.generation, assigned_at = %(now)s
+        UPDATE rollout_robots rr SET generation = given.generation, assigned_at = %(now)s, step = %(step)s
         FROM given WHERE rr.rollout = %(id)s AND rr.robot = given.name
         """,
-        {"id": id, "names": list(names), "deployment": deployment, "by": by_hand, "forced": forced_by, "now": now},
+        {
+            "id": id,
+            "names": list(names),
+            "deployment": deployment,
+            "by": by_hand,
+            "forced": forced_by,
+            "anytime": anytime,
+            "step": step,
+            "now": now,
+        },
     )
     for name in names:
         await tx.notify("desired", name)

@@ -5,21 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import msgspec
-
 from lekiwi_deploy.errors import Conflict, NotFound
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.wire.api import Environment, Freeze, Project
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """The `policy` column of an environment; what is left out holds as given here (the product's defaults)."""
-
-    auto_deploy: bool = True
-    health_checks: str = "minimal"
-    rollback_on_error: bool | str = True
-    defer_limit_s: float = 4 * 3600.0
+from lekiwi_deploy.wire.policy import Policy, Undo
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +144,17 @@ def _environment(row: _Row) -> Environment:
         configured=row.policy is not None,
         auto_deploy=policy.auto_deploy,
         health_checks=policy.health_checks,
-        rollback_on_error=policy.rollback_on_error,
+        rollback_on_error=_written(policy.undo),
         defer_limit_s=policy.defer_limit_s,
+        policy=policy,
         live=row.live,
         freeze=freeze,
         robots=row.robots,
         online=row.online,
         healthy=row.healthy,
     )
+
+
+def _written(undo: Undo) -> bool | str:
+    """`rollback_on_error` as lekiwi.yaml has it."""
+    return {Undo.NOTHING: False, Undo.FLEET: True}.get(undo, undo.value)

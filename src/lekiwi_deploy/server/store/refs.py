@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from lekiwi_deploy.server.store.database import Transaction, jsonb
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName
+from lekiwi_deploy.wire.policy import Policy
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ async def give_up(tx: Transaction, id: str) -> None:
 
 
 async def set_environment(
-    tx: Transaction, project: ProjectName, name: str, branch: str | None, policy: Mapping[str, object], now: datetime
+    tx: Transaction, project: ProjectName, name: str, branch: str | None, policy: Policy, now: datetime
 ) -> bool:
     """Makes the environment what lekiwi.yaml says; returns whether that changed anything."""
     done = await tx.execute(
@@ -82,7 +82,7 @@ async def set_environment(
         ON CONFLICT (project, name) DO UPDATE SET branch = coalesce(excluded.branch, environments.branch), policy = excluded.policy
         WHERE (environments.branch, environments.policy) IS DISTINCT FROM (coalesce(excluded.branch, environments.branch), excluded.policy)
         """,
-        (project, name, branch, jsonb(dict(policy)), now),
+        (project, name, branch, jsonb(msgspec.to_builtins(policy)), now),
     )
     return done.rowcount == 1
 

@@ -7,9 +7,11 @@ from datetime import datetime
 
 import msgspec
 
-from lekiwi_deploy.server.store.database import Transaction
+from lekiwi_deploy.fleet.course import Course
+from lekiwi_deploy.server.store.database import Transaction, jsonb
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RobotId, RolloutId
 from lekiwi_deploy.wire.link import Outcome
+from lekiwi_deploy.wire.policy import Policy
 from lekiwi_deploy.wire.reasons import Reason
 
 
@@ -32,13 +34,15 @@ class RolloutRow(msgspec.Struct, frozen=True, kw_only=True):
     live: int
     pending: int
     failed: int
+    course: Course = Course()
 
 
 class LiveRow(msgspec.Struct, frozen=True):
-    """The deployment that an environment wants, and the rollout that brings it there."""
+    """The deployment that an environment wants, the rollout that brings it there, and the environment's policy."""
 
     live: DeploymentId | None
     live_rollout: RolloutId | None
+    policy: Policy | None
 
 
 class RobotRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,15 +72,34 @@ async def insert(
     previous: str | None,
     now: datetime,
     key: str | None,
+    course: Course,
 ) -> None:
     """A new open rollout. `key`: makes it the only one of that key (the caller looked that there is none)."""
     await tx.execute(
         """
-        INSERT INTO rollouts (id, project, environment, deployment, kind, by_whom, reason, force, previous, created_at, idempotency_key)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        INSERT INTO rollouts (id, project, environment, deployment, kind, by_whom, reason, force, previous, created_at, idempotency_key, course)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
-        (id, project, environment, deployment, kind, by, reason, force, previous, now, key),
+        (
+            id,
+            project,
+            environment,
+            deployment,
+            kind,
+            by,
+            reason,
+            force,
+            previous,
+            now,
+            key,
+            jsonb(msgspec.to_builtins(course)),
+        ),
     )
+
+
+async def set_course(tx: Transaction, id: str, course: Course) -> None:
+    """Notes where it stands."""
+    await tx.execute("UPDATE rollouts SET course = %s WHERE id = %s", (jsonb(msgspec.to_builtins(course)), id))
 
 
 async def by_key(tx: Transaction, key: str) -> RolloutId | None:
@@ -128,6 +151,29 @@ async def add_robots(
     return done.rowcount
 
 
+async def all_open(tx: Transaction, project: str, environment: str | None) -> list[RolloutRow]:
+    """Those that are under way, newest first."""
+    return await tx.rows(
+        "SELECT * FROM rollouts WHERE project = %s AND (%s::text IS NULL OR environment = %s) AND status = 'rolling' "
+        "ORDER BY created_at DESC, id",
+        (project, environment, environment),
+        RolloutRow,
+    )
+
+
+async def keep_robots(tx: Transaction, id: str, names: Sequence[str]) -> None:
+    """Robots that this rollout leaves as they are, whatever it brings to the others."""
+    await tx.execute(
+        "INSERT INTO rollout_robots (rollout, robot, previous, status) SELECT %s, name, running, 'superseded' FROM robots WHERE name = ANY(%s)",
+        (id, list(names)),
+    )
+
+
+async def asked_before(tx: Transaction, id: str, step: int) -> list[RobotId]:
+    """Robots that were asked in steps before `step`."""
+    return await tx.rows("SELECT robot FROM rollout_robots WHERE rollout = %s AND step < %s", (id, step), RobotId)
+
+
 async def open_in(tx: Transaction, project: str, environment: str, robot: str | None = None) -> list[RolloutRow]:
     """Open rollouts of the whole environment, or, with `robot`, open ones of that robot alone."""
     if robot is None:
@@ -164,7 +210,7 @@ async def set_counts(tx: Transaction, id: str, *, total: int, live: int, pending
 async def lock_environment(tx: Transaction, project: str, environment: str) -> LiveRow | None:
     """What is live in the environment, locked until the transaction ends: whoever moves its robots does this first."""
     return await tx.row(
-        "SELECT live, live_rollout FROM environments WHERE project = %s AND name = %s FOR NO KEY UPDATE",
+        "SELECT live, live_rollout, policy FROM environments WHERE project = %s AND name = %s FOR NO KEY UPDATE",
         (project, environment),
         LiveRow,
     )

@@ -158,6 +158,7 @@ CREATE TABLE robots (
     forced_by    text,                          -- who wants it over whatever would hold it back
     waiting_since jsonb NOT NULL DEFAULT '{}',  -- key of a reason in the report -> when it was first there
     deferring_since timestamptz,                -- it holds off what is wanted of it since then
+    anytime      boolean NOT NULL DEFAULT false, -- what is wanted is a way back: the environment's window does not hold it off
     FOREIGN KEY (project, environment) REFERENCES environments(project, name)
 );
 CREATE INDEX idx_robots_environment ON robots (project, environment);
@@ -180,10 +181,24 @@ CREATE TABLE rollouts (
     pending      integer NOT NULL DEFAULT 0,
     failed       integer NOT NULL DEFAULT 0,
     idempotency_key text UNIQUE,
+    course       jsonb NOT NULL DEFAULT '{}',   -- fleet.course.Course: its steps as they were at the start, and where it stands
     FOREIGN KEY (project, environment) REFERENCES environments(project, name) ON DELETE CASCADE
 );
 CREATE INDEX idx_rollouts_open ON rollouts (project, environment) WHERE status = 'rolling';
 CREATE INDEX idx_rollouts_deployment ON rollouts (deployment, created_at DESC);
+
+CREATE TABLE quarantines (                      -- what failed in an environment: not offered there again without a person
+    project      text NOT NULL,
+    environment  text NOT NULL,
+    deployment   text NOT NULL REFERENCES deployments(id) ON DELETE CASCADE,
+    why          text NOT NULL,
+    rollout      text,
+    at           timestamptz NOT NULL,
+    lifted_by    text,
+    lifted_at    timestamptz,
+    PRIMARY KEY (project, environment, deployment),
+    FOREIGN KEY (project, environment) REFERENCES environments(project, name) ON DELETE CASCADE
+);
 
 CREATE TABLE rollout_robots (
     rollout      text NOT NULL REFERENCES rollouts(id) ON DELETE CASCADE,
@@ -196,6 +211,7 @@ CREATE TABLE rollout_robots (
     outcome      jsonb,
     waiting      jsonb NOT NULL DEFAULT '[]',
     look_at      timestamptz,                   -- when the conductor is to look although nothing happened
+    step         integer,                       -- of the rollout's course, in which it was asked
     PRIMARY KEY (rollout, robot)
 );
 CREATE INDEX idx_rollout_robots_look_at ON rollout_robots (look_at) WHERE look_at IS NOT NULL;

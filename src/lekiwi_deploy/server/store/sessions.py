@@ -12,10 +12,10 @@ import msgspec
 
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.json_text import json_text, plain_text
-from lekiwi_deploy.server.store.projects import Policy
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ManifestDigest, ProjectName, RobotId
 from lekiwi_deploy.wire.link import AgentWanted, Report
 from lekiwi_deploy.wire.platforms import Platform
+from lekiwi_deploy.wire.policy import Policy
 
 _KEEP_BOOTS = 16
 
@@ -48,6 +48,7 @@ class DesiredRow(msgspec.Struct, frozen=True, kw_only=True):
     by_hand: bool
     force: bool
     resume: bool
+    anytime: bool
     id: DeploymentId | None
     package_hash: ManifestDigest | None
     manifest_size: int | None
@@ -203,7 +204,7 @@ async def desired(tx: Transaction, robots: Sequence[str]) -> list[DesiredRow]:
     return await tx.rows(
         """
         SELECT r.name AS robot, r.session, r.environment, e.policy, (SELECT epoch FROM server) AS epoch, r.generation, r.by_hand,
-            r.force, r.resume, d.id, d.package_hash, d.manifest_size, d.version, d.created_at, d.commit_sha, d.branch, d.author,
+            r.force, r.resume, r.anytime, d.id, d.package_hash, d.manifest_size, d.version, d.created_at, d.commit_sha, d.branch, d.author,
             r.public_key, r.agent_wanted
         FROM robots r JOIN environments e ON (e.project, e.name) = (r.project, r.environment)
         LEFT JOIN deployments d ON d.id = r.desired

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,8 @@ from lekiwi_deploy.errors import BadInput
 from lekiwi_deploy.server.builds.project_file import read_project_file
 from lekiwi_deploy.server.builds.strict_yaml import ProjectFileError
 from lekiwi_deploy.wire.manifest import CommandCheck, HttpCheck, ProcessCheck, TcpCheck
+from lekiwi_deploy.wire.policy import RolloutStep, Undo
+from lekiwi_deploy.wire.windows import Dates
 
 DESIGN = b"""
 build:   {run: "uv sync --frozen"}        # optional; detected otherwise
@@ -42,7 +46,7 @@ def test_the_documented_example_is_read() -> None:
     assert (web.port, web.env) == (8000, ("API_KEY",))
     assert web.health == (HttpCheck(path="/health", interval_s=2, timeout_s=2, retries=3),)
     production, staging = spec.environments
-    assert (production.branch, production.policy["auto_deploy"], staging.name) == ("main", False, "staging")
+    assert (production.branch, production.policy.auto_deploy, staging.name) == ("main", False, "staging")
 
 
 def test_an_empty_file_says_nothing() -> None:
@@ -125,8 +129,8 @@ MISTAKES = [
     ("production: {auto_deply: true, branch: main}", 1, "production.auto_deply", "did you mean 'auto_deploy'"),
     ("production: {health_checks: stict}", 1, "production.health_checks", "did you mean 'strict'"),
     ("production: {rollback_on_error: maybe}", 1, "production.rollback_on_error", "must be true, false"),
-    ("production: {deployment_window: '22-06'}", 1, "production.deployment_window", "not supported yet"),
-    ("production: {canary: 1}", 1, "production.canary", "not supported yet"),
+    ("production: {deployment_window: '22-06'}", 1, "production.deployment_window", "write 22:00-06:00"),
+    ("production: {canary: 1}", 1, "production.canary", "did you mean rollout?"),
     ("production: {branch: 1.0}", 1, "production.branch", "must be text, not the number 1.0: write it in quotes"),
     ("production: {branch: 'a b'}", 1, "production.branch", "cannot be a branch's name"),
     ("production: {branch: 2026-01-01}", 1, "production.branch", "takes for a date"),
@@ -177,3 +181,29 @@ def test_every_shape_of_yaml_is_read_or_refused_in_words(text: str) -> None:
         read_project_file(text.encode())
     except BadInput as error:
         assert error.message.startswith("lekiwi.yaml:1: ")
+
+
+def test_an_environment_says_when_in_what_order_and_how_far_back() -> None:
+    text = b"""
+production:
+  branch: main
+  auto_deploy: false
+  rollback_on_error: wave
+  deployment_window: {open: ["Mon-Fri 22:00-06:00", "0 4 * * sun for 3h"], except: [2026-12-24..2026-12-26, 2027-01-01], zone: Europe/Vienna}
+  rollout: [{robots: 1, soak: 2m}, {percent: 25%, success: 90, soak: 10m}, {approval: true}, {max_unavailable: 2 per site}]
+  max_failures: 3
+  in_flight: 10
+"""
+    (production,) = read_project_file(text).environments
+    policy = production.policy
+    assert policy.undo is Undo.WAVE
+    assert policy.window is not None and policy.window.zone == "Europe/Vienna" and len(policy.window.openings) == 2
+    holidays = Dates(date(2026, 12, 24), date(2026, 12, 26))
+    assert policy.window.exceptions == (holidays, Dates(date(2027, 1, 1), date(2027, 1, 1)))
+    assert policy.steps == (
+        RolloutStep(robots=1, soak_s=120),
+        RolloutStep(percent=25, success=90, soak_s=600),
+        RolloutStep(approval=True),
+        RolloutStep(max_unavailable=2, per="site"),
+    )
+    assert (policy.max_failures, policy.in_flight) == (3, 10)

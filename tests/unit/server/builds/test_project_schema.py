@@ -36,7 +36,7 @@ EXAMPLES = {
 
 BEYOND_A_SCHEMA = re.compile(
     r"must be between|includes [a-z0-9/-]+: with|and so (?:has|does)|has no `port`|add `home: true`|whole percentage|unknown key|"
-    r"must be a (?:percentage|size|temperature)"
+    r"must be a (?:percentage|size|temperature)|the window '|the selector term '|is no time zone|ends before it begins|is there twice"
 )
 """What needs two places to be compared, an amount to be computed, or a word to be guessed."""
 
@@ -99,7 +99,9 @@ def test_every_key_is_described_with_a_default_that_its_own_form_reads(name: str
 
 SCALARS: list[Any] = [
     "30s", "1m", "500ms", "0.5h", "1000h", "300MB", "1kB", "2GiB", "50%", "30.5%", "75C", "x", "main", "a b", "refs/heads/x", "lock", "stop",
-    "auto", "never", "motors", "Motors", "/dev/video0", "/dev/ttyUSB*", "/dev/s*", "/dev/mem", "/etc/x", "/srv/maps", "/home/pi/maps", "/home/pi",
+    "auto", "never", "motors", "Motors",
+    "22:00-06:00", "Mon-Fri 08:00-09:30", "0 22 * * 1-5 for 8h", "2026-12-24", "hw=v2", "2 per site", "25%", "UTC",
+    "/dev/video0", "/dev/ttyUSB*", "/dev/s*", "/dev/mem", "/etc/x", "/srv/maps", "/home/pi/maps", "/home/pi",
     "CAP_NET_RAW", "CAP_SYS_ADMIN", "dialout", "docker", "API_KEY", "LD_PRELOAD", "LEKIWI_X", "kiwi/**", "../x", "/health", "//x", "strict",
     "robot", "", " ", 0, 1, 2, 80, 99, 100, 65536, -1, 0.5, 4.5, 75.25, True, False, None, [], {}, ["x"], ["a", "a"], [1, 2], ["/dev/video0"],
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from lekiwi_deploy.server.builds.strict_yaml import ProjectFileError
 from lekiwi_deploy.wire.encoding import encode
 from lekiwi_deploy.wire.ids import ObjectDigest
 from lekiwi_deploy.wire.manifest import Conditions, FileEntry, FileKind, Handover, Hook, HookKind, Needs, Warm
+from lekiwi_deploy.wire.policy import Policy
 
 EVERYTHING = b"""
 services:
@@ -74,7 +75,7 @@ def test_everything_is_read_and_reaches_the_manifest() -> None:
         power_good=True,
         clock=False,
     )
-    assert spec.environments[0].policy == {"defer_limit_s": 5400}
+    assert spec.environments[0].policy == Policy(defer_limit_s=5400)
 
 
 def test_a_service_that_says_nothing_new_is_stored_as_before() -> None:
