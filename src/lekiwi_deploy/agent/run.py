@@ -22,7 +22,7 @@ from lekiwi_deploy.agent.reconcile import reconcile
 from lekiwi_deploy.agent.report import Reporter
 from lekiwi_deploy.agent.robot import Robot
 from lekiwi_deploy.agent.scrub import Scrubber
-from lekiwi_deploy.agent.self_update.updater import Updater
+from lekiwi_deploy.agent.self_update.begin import begin
 from lekiwi_deploy.agent.start import start
 from lekiwi_deploy.agent.supervisors import families
 from lekiwi_deploy.agent.turning import Turning
@@ -60,13 +60,13 @@ async def _run(paths: Paths, leave_services: bool, net_user: int | None) -> None
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
-        updater = Updater(robot, network.content, halves=net_user is not None, linked=lambda: control.linked)
-        link = Link(robot, reporter, control, network, want_agent=updater.want, randomness=random.random)
+        want_agent, agent_care = begin(robot, network, control, halves=net_user is not None)
+        link = Link(robot, reporter, control, network, want_agent=want_agent, randomness=random.random)
         tasks = [
             asyncio.create_task(reconcile(robot), name="reconcile"),
             asyncio.create_task(link.run(), name="link"),
             asyncio.create_task(Scrubber(robot).run(), name="scrub"),
-            asyncio.create_task(updater.run(), name="agent"),
+            asyncio.ensure_future(agent_care),
             asyncio.create_task(notify_systemd.beat(Turning(robot)), name="watchdog"),
         ]
         notify_systemd.tell("READY=1")

@@ -36,12 +36,12 @@ _GUARD_S = 120.0
 class Updater:
     """Runs until cancelled. `content`: where archives come from; `linked`: whether the link stands."""
 
-    def __init__(self, robot: Robot, content: Content, *, halves: bool, linked: Callable[[], bool]) -> None:
+    def __init__(self, robot: Robot, content: Content, *, linked: Callable[[], bool]) -> None:
         self._robot = robot
         self._content = content
         self._linked = linked
         self._places = Places(robot.paths)
-        whole = halves and robot.paths.root == Path("/") and os.geteuid() == 0 and Path("/run/systemd/system").is_dir()
+        whole = robot.paths.root == Path("/") and os.geteuid() == 0 and Path("/run/systemd/system").is_dir()
         self.release = releases.running(robot.paths)
         self._running = self.release if whole else None
         self._key = read_update_key(robot.paths)
@@ -81,6 +81,11 @@ class Updater:
                     wait_s = None
             except (OSError, LekiwiError) as error:
                 self._block(error.message if isinstance(error, LekiwiError) else str(error))
+            except Exception as error:  # of ours: it must neither be silent nor end this loop
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "caring for the agent", "exception": error}
+                )
+                self._block(f"a defect of the agent: {error}")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._nudged.wait()
