@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from adopting_world import packages_for
+from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from lekiwi_deploy.testing.machine import Machine
@@ -37,11 +38,11 @@ TALK_SERVICE = """\
     health: [{tcp: true, interval: 200ms}]
 """
 TALK_CODE = '''\
-"""Answers every WebSocket message with what it says and the version that runs. Standard library only."""
+"""Answers every WebSocket message with what it says and the deployment that runs. Standard library only."""
 import base64, hashlib, os, socketserver
 
 GREETING = "hello"
-VERSION = os.environ.get("LEKIWI_VERSION", "?")
+DEPLOYMENT = os.environ["LEKIWI_DEPLOYMENT"]
 
 class Handler(socketserver.StreamRequestHandler):
     def handle(self):
@@ -59,7 +60,7 @@ class Handler(socketserver.StreamRequestHandler):
             if head[0] & 15 == 9:
                 self.wfile.write(bytes([0x8A, len(data)]) + data)
                 continue
-            said = f"{GREETING} {data.decode()} from {VERSION}".encode()
+            said = f"{GREETING} {data.decode()} from {DEPLOYMENT}".encode()
             self.wfile.write(bytes([0x81, len(said)]) + said)
 
 class Server(socketserver.ThreadingTCPServer):
@@ -91,7 +92,7 @@ class FleetOfMachines:
             for path in EXAMPLE.rglob("*")
             if path.is_file() and "__pycache__" not in path.parts
         }
-        files["lekiwi.yaml"] += TALK_SERVICE
+        files["lekiwi.yaml"] = files["lekiwi.yaml"].replace("services:\n", f"services:\n{TALK_SERVICE}", 1)
         files["talk.py"] = TALK_CODE
         self.code = self.anna.repository(folder / "code", files)
         self.lekiwi("link", PROJECT).ok()
@@ -123,7 +124,7 @@ class FleetOfMachines:
         self.lekiwi("robots", "adopt", *targets, "-p", PROJECT, "--group", "production", *ssh, "--yes").ok()
 
     def release(self, greeting: str) -> str:
-        """Change the page and the greeting, push, and wait until all robots run it; the version."""
+        """Change the page and the greeting, push, and wait until all robots run it; the deployment's id."""
         page = self.code.folder / "kiwi/web/page.py"
         self.code.write(
             {
@@ -132,9 +133,14 @@ class FleetOfMachines:
             }
         )
         self.push(greeting)
-        version = self.newest()
-        self.all_run(version)
-        return version
+        deployment = self.newest()
+        self.all_run(deployment)
+        return deployment
+
+    def skip_tests(self) -> None:
+        """From the next push on: the example's own tests were run once, and take seconds."""
+        lines = (self.code.folder / "lekiwi.yaml").read_text().splitlines()
+        self.code.write({"lekiwi.yaml": "\n".join(line for line in lines if not line.startswith("test:")) + "\n"})
 
     def push(self, message: str) -> None:
         """Commit what is there, and push it."""
@@ -142,29 +148,38 @@ class FleetOfMachines:
         self.code.push(PROJECT).ok()
 
     def newest(self) -> str:
-        """Version of the deployment that was made last."""
+        """The deployment that was made last."""
         listed: Deployments = self.lekiwi("list", "--json").ok().json(Deployments)
-        return listed.deployments[0].version
+        return listed.deployments[0].id
 
     def seen(self) -> dict[str, Robot]:
         """`lekiwi robots list`, by name."""
         listed: Robots = self.lekiwi("robots", "list", "-p", PROJECT, "--json").ok().json(Robots)
         return {str(robot.name): robot for robot in listed.robots}
 
-    def all_run(self, version: str, *, within_s: float = 60.0) -> None:
-        """Every robot serves it, and the server knows that they are healthy."""
+    def all_run(self, deployment: str, *, within_s: float = 60.0) -> None:
+        """Every robot serves out of it, and the server knows that they are healthy."""
         for machine in self.machines:
             eventually(
-                f"{machine.name} serves {version}",
-                lambda machine=machine: version in self.page(machine),
+                f"{machine.name} serves {deployment}",
+                lambda machine=machine: self.says(machine) == deployment and self.page(machine),
                 within_s=within_s,
             )
 
         def known() -> bool:
             running = [robot.running for robot in self.seen().values()]
-            return all(what is not None and what.version == version and what.healthy for what in running)
+            return all(what is not None and what.deployment == deployment and what.healthy for what in running)
 
-        eventually(f"the server knows that all run {version}", known, within_s=within_s)
+        eventually(f"the server knows that all run {deployment}", known, within_s=within_s)
+
+    def says(self, machine: Machine) -> str:
+        """The deployment that a new WebSocket leads to; "" while none does."""
+        try:
+            with self.talk_to(machine) as talk:
+                talk.send("who")
+                return str(talk.recv(5)).rpartition(" ")[2]
+        except (OSError, WebSocketException):
+            return ""
 
     def page(self, machine: Machine) -> str:
         """The robot's page, as somebody on its network sees it; "" while there is none."""

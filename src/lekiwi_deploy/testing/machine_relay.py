@@ -48,7 +48,7 @@ class Relay:
         task.add_done_callback(self._tasks.discard)
         there: asyncio.StreamWriter | None = None
         try:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, asyncio.CancelledError):  # cancelled by `close` alone
                 back, there = await asyncio.open_connection("127.0.0.1", self.target)
                 await asyncio.gather(_pump(reader, there), _pump(back, writer))
         finally:
