@@ -69,6 +69,17 @@ class AdoptingWorld:
         command = ["robots", "adopt", *targets, "-p", PROJECT, "--group", "production", *ssh, *options]
         return self.lekiwi(*command, stdin=stdin)
 
+    def deploy(self, web: str) -> None:
+        """A service with a port, on every robot."""
+        folder = self.folder / "app"
+        folder.mkdir(exist_ok=True)
+        (folder / "web.py").write_text(web)
+        (folder / "lekiwi.yaml").write_text(
+            "services:\n  web: {run: python3 web.py, port: 8000, health: [{http: /}]}\n"
+        )
+        command = ("deploy", "-p", PROJECT, "-e", "production", "--insecure-http")
+        self.anna.lekiwi(*command, folder=folder, within_s=180).ok()
+
     def types_password(self, password: str) -> None:
         """From now on Anna has no key, and ssh's question for a password is answered with this one."""
         helper = self.folder / "askpass"

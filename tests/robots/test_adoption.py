@@ -30,6 +30,13 @@ WantedBy=multi-user.target
 """
 
 
+WEB = """\
+import http.server, os, pathlib
+pathlib.Path(os.environ["LEKIWI_STATE"], "learnt").touch()
+http.server.test(http.server.SimpleHTTPRequestHandler, port=int(os.environ["PORT"]))
+"""
+
+
 @pytest.fixture(scope="module")
 def world(image: MachineImage) -> Iterator[AdoptingWorld]:
     with ExitStack() as ends:
@@ -109,7 +116,13 @@ def test_removal_leaves_the_machine_as_it_was(world: AdoptingWorld, machine: Mac
     machine.boot()
     before = everything_on(machine)
     world.adopt(machine, options=with_key(world, "--yes")).exited(0)
-    assert everything_on(machine) != before
+    world.deploy(WEB)
+    eventually("the deployment is good, and boots", lambda: doctor(machine).get("boot") == "ok", within_s=60, every_s=1)
+    with_an_app = everything_on(machine)
+    assert "/var/lib/private/lekiwi/state/web/learnt" in with_an_app["files"]
+    assert "lekiwi" in with_an_app["rules"] and "lekiwi-web-" in with_an_app["loaded"]
+    assert {name for name, state in doctor(machine).items() if state == "fail"} == set()
+
     asked = machine.run("lekiwi-agent", "uninstall", check=False)
     assert asked.returncode == 2 and "/opt/lekiwi" in asked.stderr
     done = machine.run("lekiwi-agent", "uninstall", "--yes")
@@ -117,6 +130,7 @@ def test_removal_leaves_the_machine_as_it_was(world: AdoptingWorld, machine: Mac
     assert everything_on(machine) == before
     assert machine.run("pgrep", "-f", "lekiwi", check=False).stdout == ""
     assert machine.run("sh", "-c", "ls -A /run | grep lekiwi", check=False).stdout == ""
+    world.lekiwi("robots", "rm", machine.name, "--yes").ok()
 
 
 def test_passwords_are_enough_and_can_be_locked_out_afterwards(world: AdoptingWorld, machine: Machine) -> None:

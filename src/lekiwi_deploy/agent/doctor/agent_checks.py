@@ -6,6 +6,7 @@ import platform
 import stat
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from lekiwi_deploy import __version__
 from lekiwi_deploy.agent.config import AgentConfig, read_variables
@@ -14,7 +15,8 @@ from lekiwi_deploy.agent.install import releases, systemctl, unpack
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.self_update.places import Places
 from lekiwi_deploy.agent.self_update.units import NET_HALF, ROOT_HALF, UNITS
-from lekiwi_deploy.errors import LekiwiError
+from lekiwi_deploy.agent.supervisors.systemd.fixed_units import ENABLED, FIXED_UNITS
+from lekiwi_deploy.errors import LekiwiError, NotAllowed
 from lekiwi_deploy.wire.local import RobotHere
 
 
@@ -39,7 +41,9 @@ def program(paths: Paths) -> Iterator[Check]:
 
 def halves(paths: Paths, here: RobotHere | LekiwiError) -> Iterator[Check]:
     """The half with the rights, the half with the network."""
-    if isinstance(here, LekiwiError):
+    if isinstance(here, NotAllowed):
+        yield warn("root half", here.message, "sudo lekiwi-agent doctor")
+    elif isinstance(here, LekiwiError):
         lines = systemctl.last_lines(ROOT_HALF, 1) if systemctl.is_running() else ()
         text = here.message + (f"; it said last: {lines[0]}" if lines else "")
         yield fail(
@@ -49,24 +53,40 @@ def halves(paths: Paths, here: RobotHere | LekiwiError) -> Iterator[Check]:
         yield ok("root half", f"process {here.pid}, version {here.agent}")
         if here.agent != __version__:
             yield warn("root half", f"runs {here.agent}, installed is {__version__}", f"systemctl restart {ROOT_HALF}")
-    if not systemctl.is_running():
-        return
-    for unit in UNITS:
-        seen = systemctl.properties(unit, "LoadState", "ActiveState", "SubState", "UnitFileState", "Type")
-        if seen.get("LoadState") != "loaded":
-            yield warn("units", f"{unit} is not installed", "sudo lekiwi-agent install")
+    if systemctl.is_running() and paths.root == Path("/"):
+        yield from _units(paths)
+
+
+def _units(paths: Paths) -> Iterator[Check]:
+    """Whether systemd has them as this release wrote them, and starts what it is to start."""
+    wrong = []
+    for unit, text in {**UNITS, **FIXED_UNITS}.items():
+        path = paths.root / "etc/systemd/system" / unit
+        if not path.exists() or path.read_text() != text:
+            wrong.append(f"{unit} is {'not as this release has it' if path.exists() else 'missing'}")
+    for unit in (ROOT_HALF, NET_HALF, *ENABLED):
+        if systemctl.properties(unit, "UnitFileState").get("UnitFileState") != "enabled":
+            wrong.append(f"{unit} does not start at boot")
+    for unit in (NET_HALF, *ENABLED):
+        seen = systemctl.properties(unit, "ActiveState", "SubState")
+        if seen.get("ActiveState") != "active":
+            state = f"{unit} is {seen.get('ActiveState', 'unknown')} ({seen.get('SubState', 'unknown')})"
+            name = "net half" if unit == NET_HALF else "units"
+            yield fail(name, state, f"systemctl restart {unit}; journalctl -u {unit}")
         elif unit == NET_HALF:
-            state = f"{seen.get('ActiveState')} ({seen.get('SubState')})"
-            good = seen.get("ActiveState") == "active"
-            yield ok("net half", state) if good else fail("net half", state, f"systemctl restart {NET_HALF}")
-        elif unit == ROOT_HALF and seen.get("UnitFileState") != "enabled":
-            yield fail("units", f"{unit} does not start at boot", f"systemctl enable {unit}")
+            yield ok("net half", "runs")
+    if wrong:
+        yield fail("units", "; ".join(wrong), "sudo lekiwi-agent install")
+    else:
+        yield ok("units", "all there, and started at boot")
 
 
 def link(config: AgentConfig | None, here: RobotHere | LekiwiError) -> Check:
     """To the server."""
     if config is None:
         return fail("link", "this machine never joined a server", "lekiwi robots add NAME --group GROUP")
+    if isinstance(here, NotAllowed):
+        return warn("link", f"to {config.server}, as {config.robot}: {here.message}", "sudo lekiwi-agent doctor")
     if isinstance(here, LekiwiError):
         return fail("link", f"{config.server}: no agent runs that could be linked")
     if here.linked:

@@ -10,6 +10,7 @@ from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.doctor.check import Check, fail, ok, warn
 from lekiwi_deploy.agent.journal import Journal, JournalCorrupt
 from lekiwi_deploy.agent.paths import Paths
+from lekiwi_deploy.agent.supervisors.systemd.places import TARGET
 from lekiwi_deploy.content.manifests import read_manifest
 from lekiwi_deploy.content.slots import is_laid_out, verify_slot
 from lekiwi_deploy.errors import LekiwiError
@@ -33,9 +34,8 @@ def ledger_of(paths: Paths) -> tuple[Ledger | None, Check]:
         return None, warn("journal", "cannot be read by this user", "sudo lekiwi-agent doctor")
     if ledger is None:
         return None, ok("journal", "empty: nothing was deployed here yet")
-    return ledger, ok(
-        "journal", f"{sum(slot.state is not SlotState.ABSENT for slot in ledger.slots.values())} deployments"
-    )
+    known = sum(slot.state is not SlotState.ABSENT for slot in ledger.slots.values())
+    return ledger, ok("journal", f"knows {known} deployment{'' if known == 1 else 's'}")
 
 
 def slots(paths: Paths, ledger: Ledger) -> Iterator[Check]:
@@ -90,24 +90,27 @@ def needs(paths: Paths, ledger: Ledger) -> Iterator[Check]:
 
 def boots(paths: Paths, ledger: Ledger) -> Check | None:
     """What systemd starts at boot beside the newest good deployment; None: nothing of ours is started by systemd."""
-    wants = paths.root / "etc/systemd/system/lekiwi.target.wants"
-    if not wants.is_dir():
+    units = paths.root / "etc/systemd/system"
+    wants = units / f"{TARGET}.d/services.conf"
+    if not wants.exists():
         return None
-    texts = {
-        path.name: (path.resolve().read_text(errors="replace") if path.exists() else "") for path in wants.iterdir()
-    }
+    names = [name for line in wants.read_text().splitlines() for name in line.partition("Wants=")[2].split()]
     good = [record for record in ledger.slots.values() if record.state is SlotState.GOOD]
-    newest = max(good, key=lambda record: record.last_good or 0, default=None)
+    newest = max(good, key=lambda record: record.last_good, default=None)
     if newest is None:
-        return None if not texts else warn("boot", "services start at boot although no deployment is good yet")
-    wrong = [name for name, text in texts.items() if name.endswith(".service") and str(newest.ref.id) not in text]
+        return warn("boot", "services start at boot although no deployment is good yet") if names else None
+    wrong = [name for name in names if not _starts(units / name, newest.ref.id)]
     if wrong:
-        return warn(
-            "boot",
-            f"{', '.join(sorted(wrong))} would start at boot, not of {newest.ref.id}",
-            "systemctl restart lekiwi-agent",
-        )
-    return ok("boot", f"{len(texts)} units of {newest.ref.id} start without the agent")
+        text = f"{', '.join(wrong)} would start at boot, and is missing or not of {newest.ref.id}"
+        return fail("boot", text, "systemctl restart lekiwi-agent")
+    return ok("boot", f"{', '.join(names) or 'no service'} of {newest.ref.id} starts without the agent")
+
+
+def _starts(unit: Path, deployment: DeploymentId) -> bool:
+    try:
+        return str(deployment) in unit.read_text()
+    except OSError:
+        return False
 
 
 def _manifest(paths: Paths, id: DeploymentId) -> Manifest | None:

@@ -12,9 +12,9 @@ import msgspec
 from lekiwi_deploy.agent.ask import ask
 from lekiwi_deploy.agent.config import AgentConfig, read_config
 from lekiwi_deploy.agent.doctor import agent_checks, deployment_checks, machine_checks
-from lekiwi_deploy.agent.doctor.check import Check, fail
+from lekiwi_deploy.agent.doctor.check import Check, fail, warn
 from lekiwi_deploy.agent.paths import Paths
-from lekiwi_deploy.errors import LekiwiError
+from lekiwi_deploy.errors import LekiwiError, NotAllowed
 from lekiwi_deploy.wire.encoding import encode
 from lekiwi_deploy.wire.local import RobotHere, StatusPlease
 
@@ -59,6 +59,8 @@ def all_checks(paths: Paths) -> Iterator[Check]:
         here = ask(paths, StatusPlease(), RobotHere, timeout_s=10)
     except LekiwiError as error:
         here = error
+    except PermissionError:
+        here = NotAllowed("the agent tells only root how it is")
     except OSError as error:
         here = LekiwiError(f"the agent cannot be asked: {error.strerror or error}")
     yield from agent_checks.halves(paths, here)
@@ -71,6 +73,8 @@ def all_checks(paths: Paths) -> Iterator[Check]:
     yield machine_checks.traffic()
     try:
         yield from _deployments(paths)
+    except PermissionError as error:
+        yield warn("files", f"{error.filename} cannot be looked at by this user", "sudo lekiwi-agent doctor")
     except OSError as error:
         yield fail("files", f"{error.filename or paths.root}: {error.strerror}", "sudo lekiwi-agent doctor")
 

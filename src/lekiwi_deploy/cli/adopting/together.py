@@ -18,7 +18,7 @@ from lekiwi_deploy.cli.adopting import adoption
 from lekiwi_deploy.cli.adopting.adoption import Plan
 from lekiwi_deploy.cli.adopting.found import Survey, findings
 from lekiwi_deploy.cli.adopting.rights import Rights, find_rights
-from lekiwi_deploy.cli.adopting.ssh import Route, Ssh, somebody_is_there
+from lekiwi_deploy.cli.adopting.ssh import Route, Ssh, logs_in_with_key, somebody_is_there
 from lekiwi_deploy.cli.adopting.telling import failed, show_findings, show_today
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import size, span
@@ -61,6 +61,10 @@ class Candidate:
     @property
     def target(self) -> str:
         return self.route.target
+
+    @property
+    def host(self) -> str:
+        return self.route.target.rpartition("@")[2]
 
 
 def adopt_all(run: Run, routes: Sequence[Route], wish: Wish) -> list[Candidate]:
@@ -116,7 +120,7 @@ def _look(run: Run, candidate: Candidate, wish: Wish, stack: ExitStack) -> None:
     def ask(user: str, again: bool) -> str | None:
         if wish.sudo_password is not None:
             return None if again else wish.sudo_password
-        return ask_password(f"{'Sorry, try again. ' if again else ''}sudo password of {user} on {candidate.target}: ")
+        return ask_password(f"{'Sorry, try again. ' if again else ''}sudo password of {user} on {candidate.host}: ")
 
     candidate.rights = find_rights(ssh, ask)
     candidate.survey = adoption.survey(ssh, candidate.rights, wish.url)
@@ -221,6 +225,13 @@ def _lock(run: Run, candidate: Candidate, wish: Wish) -> None:
         return
     if not wish.lock:
         if wish.yes or not sys.stdin.isatty() or candidate.survey.ssh_passwords is None:
+            return
+        if not logs_in_with_key(candidate.route):
+            run.out.say(
+                f"  {candidate.target} can be logged in to with a password. To end that, once a key of yours is there:"
+            )
+            run.out.say(Cell(f"    ssh-copy-id {candidate.target}", "cyan"))
+            run.out.say(Cell(f"    ssh -t {candidate.target} sudo lekiwi-agent lock-ssh", "cyan"))
             return
         question = f"{candidate.target} can be logged in to with a password. Allow keys only from now on?"
         if not click.confirm(question, err=True, default=False):

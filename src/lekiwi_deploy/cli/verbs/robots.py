@@ -206,23 +206,19 @@ def rm(run: Run, name: str, yes: bool) -> None:
 def _print_join(run: Run, join: RobotJoin) -> None:
     run.out.object(join)
     run.out.line(join.command)
-    lasts = f"works once and expires {ahead(join.expires_at, run.now())}"
     if run.out.json or run.out.quiet:
         return
+    lasts = f"works once and expires {ahead(join.expires_at, run.now())}"
     try:
         release = run.api.agent_release()
     except LekiwiError as error:
         run.out.detail(f"the server gives robots no agent: {error.message}")
         run.out.say(Cell(f"   Run that line on {join.robot}. It {lasts}.", "dim"))
         return
-    run.out.say(
-        Cell(
-            f"   Run that line on {join.robot}, if the agent is there already. It {lasts}. If it is not, this one:",
-            "dim",
-        )
-    )
+    run.out.say(Cell(f"   Run that on {join.robot} if it has the agent; if not, this installs it, too:", "dim"))
     run.out.say(_install_line(run, join, release.lock))
-    run.out.say(Cell(f"   Or from here, over SSH: lekiwi robots adopt pi@ADDRESS --name {join.robot}", "dim"))
+    run.out.say(Cell(f"   The token {lasts}. Or from here, over SSH:", "dim"))
+    run.out.say(f"lekiwi robots adopt pi@ADDRESS --name {join.robot}")
 
 
 def _install_line(run: Run, join: RobotJoin, lock: str) -> str:

@@ -61,15 +61,18 @@ def test_a_quarantined_deployment_is_named(paths: Paths) -> None:
 
 def test_units_that_boot_something_else_than_the_newest_good_one_are_named(paths: Paths) -> None:
     assert deployment_checks.boots(paths, ledger()) is None, "systemd starts nothing of ours"
-    wants = paths.root / "etc/systemd/system/lekiwi.target.wants"
-    wants.mkdir(parents=True)
-    unit = wants / "lekiwi-base-12345678.service"
+    units = paths.root / "etc/systemd/system"
+    (units / "lekiwi.target.d").mkdir(parents=True)
+    (units / "lekiwi.target.d/services.conf").write_text("[Unit]\nWants=lekiwi-base-12345678.87654321.service\n")
+    missing = deployment_checks.boots(paths, ledger())
+    assert missing is not None and missing.state == "fail"
+    unit = units / "lekiwi-base-12345678.87654321.service"
     unit.write_text(f"[Service]\nExecStart=/opt/lekiwi/deployments/{ONE}/code/run\n")
     good = deployment_checks.boots(paths, ledger())
     assert good is not None and good.state == "ok"
     unit.write_text("[Service]\nExecStart=/opt/lekiwi/deployments/dep_bbbbbbbb/code/run\n")
     other = deployment_checks.boots(paths, ledger())
-    assert other is not None and other.state == "warn"
+    assert other is not None and other.state == "fail"
 
 
 def test_a_key_that_others_can_read_fails(paths: Paths) -> None:
