@@ -143,7 +143,8 @@ def why(options: argparse.Namespace, terminal: Terminal) -> int:
 def why_lines(here: Any) -> list[str]:
     """What holds the wanted deployment back, for a person. `here`: a `RobotHere`."""
     from lekiwi_deploy.robot.holds import busy
-    from lekiwi_deploy.wire.reasons import in_zone, key, remedy, sentence
+    from lekiwi_deploy.wire.reasons import in_zone, key, sentence
+    from lekiwi_deploy.wire.remedies import remedy
 
     running = here.report.running
     runs = running.deployment if running is not None else None

@@ -16,7 +16,8 @@ from lekiwi_deploy.server.views import robot_view
 from lekiwi_deploy.wire.api import Deployment, DeploymentStatus, Environment, Robot
 from lekiwi_deploy.wire.ids import DeploymentId, ProjectName
 from lekiwi_deploy.wire.link import ServiceState
-from lekiwi_deploy.wire.reasons import Frozen, Overdue, Reason, Starting, key, remedy, sentence
+from lekiwi_deploy.wire.reasons import Frozen, Overdue, Reason, Starting, key, sentence
+from lekiwi_deploy.wire.remedies import remedy
 from lekiwi_deploy.wire.why import HeldBack, RobotEvent, Why, Whys
 
 _CONFIRMED = ("healthy", "good")

@@ -237,7 +237,7 @@ HOLDING_OFF = (Busy, LowDisk, LowMemory, LowBattery, TooHot, PowerTrouble, Overl
 """What a robot itself holds a switch off for: somebody's "not now", unmet conditions, a closed window. `--force` goes over them."""
 
 
-def _size(count: int) -> str:
+def size(count: int) -> str:
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= factor:
             return f"{count / factor:.1f} {unit}"
@@ -270,11 +270,11 @@ def sentence(reason: Reason) -> str:
         case Silent(since):
             return f"linked, but silent since {since:%H:%M:%S}: its agent seems to hang"
         case Fetching(done, total):
-            return f"fetching {_size(done)}" + (f" of {_size(total)}" if total is not None else "")
+            return f"fetching {size(done)}" + (f" of {size(total)}" if total is not None else "")
         case Starting(services):
             return f"waiting for {', '.join(services)} to become healthy"
         case DiskFull(needed, free):
-            return f"disk full: needs {_size(needed)}, {_size(free)} free"
+            return f"disk full: needs {size(needed)}, {size(free)} free"
         case Retrying(why, at):
             return f"{why}; next try {at:%H:%M:%S}"
         case ClonedKey():
@@ -282,9 +282,9 @@ def sentence(reason: Reason) -> str:
         case Busy(owner, why, _, until):
             return f"{why or 'busy'}: held by {owner}" + (f" until {until:%H:%M:%S}" if until is not None else "")
         case LowDisk(needed, free):
-            return f"disk nearly full: {_size(free)} free, {_size(needed)} asked for"
+            return f"disk nearly full: {size(free)} free, {size(needed)} asked for"
         case LowMemory(needed, free):
-            return f"memory short: {_size(free)} available, {_size(needed)} asked for"
+            return f"memory short: {size(free)} available, {size(needed)} asked for"
         case LowBattery(needed, now):
             return f"battery at {now:.0f} %, {needed:.0f} % asked for"
         case TooHot(limit, now):
@@ -329,83 +329,6 @@ def in_zone(reason: Reason, zone: tzinfo | None) -> Reason:
     fields = {name: getattr(reason, name) for name in reason.__struct_fields__}
     times = {name: value.astimezone(zone) for name, value in fields.items() if isinstance(value, datetime)}
     return msgspec.structs.replace(reason, **times) if times else reason
-
-
-def remedy(reason: Reason, robot: str = "NAME") -> str:
-    """What would clear it, one line; commands in it can be pasted. `robot`: the name of the robot that waits."""
-    force = f"; or go over it: lekiwi robots resume {robot} --force"
-    match reason:
-        case Offline():
-            return f"switch {robot} on, or bring its network back; on the robot, lekiwi-agent status says what its link does"
-        case NeverJoined():
-            return f"run the line that lekiwi robots rejoin {robot} prints, on the robot"
-        case Pinned():
-            return f"lekiwi robots resume {robot}, or a deployment made after the pin"
-        case Quarantined(deployment, _):
-            return f"deploy a corrected version; or try {deployment} again: lekiwi rollback --robot {robot} --to={deployment} --force"
-        case NotBuiltFor(platform):
-            return f"deploy again: builds made from now on include {platform}"
-        case Frozen(environment, _, _, _):
-            return f"lekiwi unfreeze -e {environment}"
-        case Halted():
-            return "deploy a corrected version"
-        case Asked():
-            return f"wait for its answer; if none comes, lekiwi-agent status on {robot} says why"
-        case Silent():
-            return f"restart the agent on {robot}: systemctl restart lekiwi-agent"
-        case Fetching():
-            return "wait until it is here"
-        case Starting(services):
-            return (
-                f"wait until they pass their checks; lekiwi logs --robot={robot} shows what {', '.join(services)} wrote"
-            )
-        case DiskFull(needed, free):
-            return f"free {_size(max(0, needed - free))} on {robot}; it tries again by itself"
-        case Retrying(_, at):
-            return f"wait until {at:%H:%M:%S}: it tries again by itself"
-        case ClonedKey():
-            return f"lekiwi robots rm {robot}, add it again, and join one machine with each name"
-        case Busy(until=until, id=id):
-            wait = f", or wait until {until:%H:%M:%S}" if until is not None else ""
-            if id == "lock":
-                return f"end the program on {robot} that has locked /run/lekiwi/busy{force}"
-            if id.startswith("p"):
-                return f"end process {id[1:]} on {robot}{wait}{force}"
-            return f"lekiwi-agent release {id or '--all'} on {robot}{wait}{force}"
-        case LowDisk(needed, free):
-            return f"free {_size(max(0, needed - free))} on {robot}{force}"
-        case LowMemory(needed, free):
-            return f"end programs on {robot} that use {_size(max(0, needed - free))} of memory{force}"
-        case LowBattery(needed, _, charging):
-            return (
-                f"wait until it is charged to {needed:.0f} %" if charging else f"put {robot} on its charger"
-            ) + force
-        case TooHot(limit, _):
-            return f"let {robot} cool down to {limit:.0f} °C{force}"
-        case PowerTrouble():
-            return f"give {robot} a stronger power supply or cable, or take load off it{force}"
-        case Overloaded(limit, _):
-            return f"wait until its load per processor is {limit:.1f} or less{force}"
-        case ClockWrong():
-            return f"set the clock of {robot} (timedatectl says whether it is synchronised){force}"
-        case Settling(_, _, until):
-            if until is None:
-                return "deploy a corrected version, or roll back by hand"
-            return f"wait until {until:%H:%M:%S}; or deploy a corrected version, or roll back by hand"
-        case LaterStep(rollout=rollout, what=what, until=until):
-            if what == "approval":
-                return f"lekiwi rollout approve {rollout}"
-            wait = f"wait until {until:%H:%M:%S}" if until is not None else "wait"
-            return f"{wait}; or ask everybody now: lekiwi rollout complete {rollout}"
-        case RolloutPaused(rollout=rollout):
-            return f"lekiwi rollout resume {rollout}"
-        case WindowClosed(opens=opens):
-            wait = (
-                f"wait until {opens:%d %b %H:%M}" if opens is not None else "change the environment's deployment_window"
-            )
-            return wait + force
-        case Overdue():
-            return f"clear what it waits for{force}; or raise defer_limit of its environment"
 
 
 def _span(seconds: float) -> str:

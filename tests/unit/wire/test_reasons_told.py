@@ -9,7 +9,8 @@ import pytest
 
 from lekiwi_deploy.wire import reasons
 from lekiwi_deploy.wire.encoding import decode, encode
-from lekiwi_deploy.wire.reasons import Reason, key, remedy, sentence
+from lekiwi_deploy.wire.reasons import Reason, key, sentence
+from lekiwi_deploy.wire.remedies import remedy
 
 AT = datetime(2026, 8, 21, 14, 2, 10, tzinfo=UTC)
 

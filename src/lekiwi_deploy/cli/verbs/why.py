@@ -11,7 +11,8 @@ from lekiwi_deploy.cli.spans import ago, plural
 from lekiwi_deploy.cli.table import Cell, Column
 from lekiwi_deploy.cli.verbs.robot_events import when
 from lekiwi_deploy.errors import BadInput
-from lekiwi_deploy.wire.reasons import in_zone, remedy, sentence
+from lekiwi_deploy.wire.reasons import in_zone, sentence
+from lekiwi_deploy.wire.remedies import remedy
 from lekiwi_deploy.wire.why import HeldBack, Why, Whys
 
 _SHOWN_EVENTS = 5
