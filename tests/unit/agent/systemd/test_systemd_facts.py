@@ -20,6 +20,7 @@ def test_a_unit_whose_job_is_under_way_is_not_over() -> None:
     facts = updated(Facts(), {"Job": ("(uo)", (7, "/org/freedesktop/systemd1/job/7"))})
     assert not facts.over
     assert updated(facts, {"Job": ("(uo)", (0, "/"))}).over
+    assert not replace(facts, active="activating", sub="auto-restart").over
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,8 @@ class Facts:
 
     @property
     def waits(self) -> bool:
-        """systemd is going to start it again."""
-        return self.active == "activating" and self.sub.startswith("auto-restart")
+        """systemd is going to start it again, when its delay is over."""
+        return not self.busy and self.active == "activating" and self.sub.startswith("auto-restart")
 
 
 def updated(facts: Facts, properties: Mapping[str, tuple[str, Any]]) -> Facts:

@@ -6,7 +6,6 @@ What is known of an instance comes from systemd's signals; a slow timer reads ev
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
@@ -17,8 +16,9 @@ from lekiwi_deploy.agent.failpoints import fp
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.supervisors.supervisor import Launch, ProcessSeen, ProcessState, Told
 from lekiwi_deploy.agent.supervisors.systemd.boot import BootSets
-from lekiwi_deploy.agent.supervisors.systemd.bus import ADDRESS, Declined
+from lekiwi_deploy.agent.supervisors.systemd.bus import ADDRESS
 from lekiwi_deploy.agent.supervisors.systemd.command import Commands
+from lekiwi_deploy.agent.supervisors.systemd.ending import end, hold_still, let_go_on
 from lekiwi_deploy.agent.supervisors.systemd.facts import Facts, ending, updated
 from lekiwi_deploy.agent.supervisors.systemd.files import UnitFiles
 from lekiwi_deploy.agent.supervisors.systemd.finding import clear_away, end_commands, find
@@ -28,7 +28,7 @@ from lekiwi_deploy.agent.supervisors.systemd.places import Places
 from lekiwi_deploy.agent.supervisors.systemd.record import record_of
 from lekiwi_deploy.agent.supervisors.systemd.state import Instance, came_up
 from lekiwi_deploy.agent.supervisors.systemd.unit import RESTART_S, Unit, service_unit
-from lekiwi_deploy.errors import LekiwiError
+from lekiwi_deploy.errors import LekiwiError, Unavailable
 from lekiwi_deploy.robot.backoff import restart_delay
 from lekiwi_deploy.wire.ids import InstanceId
 
@@ -100,7 +100,7 @@ class SystemdSupervisor:
                 return
             while True:
                 try:
-                    await self._stop(known, known.record.grace_s if grace_s is None else grace_s)
+                    await self._end(known, known.record.grace_s if grace_s is None else grace_s)
                     break
                 except LekiwiError as error:
                     self._trouble(f"{instance} cannot be stopped yet: {error.message}")
@@ -186,8 +186,7 @@ class SystemdSupervisor:
                 self._files.write(unit)
                 if launch.lock is not None:
                     self._files.make_lock(launch.lock)
-                await self._into(known, unit.name)
-                await (self._manager.restart if again else self._manager.start)(known.unit)
+                await self._taken_on(known, unit.name, again)
                 fp("service.after_spawn")
             except (LekiwiError, OSError) as error:
                 known.asked = False
@@ -196,6 +195,19 @@ class SystemdSupervisor:
                 return
             known.asked = False
         self._count(known)
+
+    async def _taken_on(self, known: Instance, unit: str, again: bool) -> None:
+        """Until systemd has taken on the order. That it cannot be spoken to is not the service's fault."""
+        while True:
+            try:
+                await self._into(known, unit)
+                await (self._manager.restart if again else self._manager.start)(unit)
+                return
+            except Unavailable as error:
+                self._trouble(f"{known.seen.instance} cannot be started yet: {error.message}")
+                await asyncio.sleep(_AGAIN_S)
+                if known.stopping:
+                    return
 
     def _unit(self, launch: Launch) -> Unit:
         return service_unit(launch, look(launch, launch.run[0], self._paths, self._files.places))
@@ -294,43 +306,17 @@ class SystemdSupervisor:
 
     # stopping
 
-    async def _stop(self, known: Instance, grace_s: float) -> None:
-        if not known.unit:
-            return
-        if known.seen.paused:
-            await self._let_go_on(known)
-        if grace_s > known.record.grace_s:  # systemd would not wait as long
-            await self._manager.kill(known.unit, signal.SIGTERM)
-            await self._gone(known, grace_s)
-        known.facts = await self._manager.facts(known.unit) if not known.alive else known.facts
-        await self._manager.stop(known.unit)
-        if not await self._gone(known, min(grace_s, known.record.grace_s)):
-            self._note("killed", f"{known.seen.service} did not stop within {grace_s:g} s and was killed", known.seen)
-            while True:
-                await self._manager.kill(known.unit, signal.SIGKILL)
-                if await self._gone(known, 5.0):
-                    break
-                known.facts = await self._manager.facts(known.unit)
-        if known.facts.active == "failed":
-            await self._manager.reset_failed(known.unit)
-
-    async def _gone(self, known: Instance, within_s: float) -> bool:
-        """Whether all of it was gone within so many seconds."""
-        try:
-            async with asyncio.timeout(within_s):
-                while not known.facts.over or known.facts.waits:
-                    known.news.clear()
-                    await known.news.wait()
-        except TimeoutError:
-            return False
-        return True
+    async def _end(self, known: Instance, grace_s: float) -> None:
+        seen = known.seen
+        if await end(self._manager, known, grace_s):
+            self._note("killed", f"{seen.service} did not stop within {grace_s:g} s and was killed", seen)
 
     async def _drop(self, known: Instance) -> None:
         """It has ended and is not started again."""
         known.stopping = True
         async with known.turn:
             if self._instances.get(known.seen.instance) is known:
-                await self._quietly(self._stop(known, known.record.grace_s))
+                await self._quietly(self._end(known, known.record.grace_s))
                 self._forget(known)
 
     def _forget(self, known: Instance) -> None:
@@ -351,27 +337,13 @@ class SystemdSupervisor:
             if known.stopping or not known.alive or self._instances.get(instance) is not known:
                 return
             try:
-                await (self._hold_still(known) if wanted else self._let_go_on(known))
+                await (hold_still if wanted else let_go_on)(self._manager, known)
             except LekiwiError as error:
                 self._trouble(f"{instance} cannot be {'paused' if wanted else 'resumed'}: {error.message}")
                 return
             known.seen = replace(known.seen, paused=wanted)
             self._count(known)
             self._changed(instance)
-
-    async def _hold_still(self, known: Instance) -> None:
-        try:
-            await self._manager.freeze(known.unit)
-        except Declined:  # without the kernel's freezer
-            await self._manager.kill(known.unit, signal.SIGSTOP)
-            known.stopped_by_signal = True
-
-    async def _let_go_on(self, known: Instance) -> None:
-        if known.stopped_by_signal:
-            await self._manager.kill(known.unit, signal.SIGCONT)
-            known.stopped_by_signal = False
-        else:
-            await self._manager.thaw(known.unit)
 
     # looking at everything
 
