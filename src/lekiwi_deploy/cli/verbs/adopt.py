@@ -15,7 +15,7 @@ from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import plural
 from lekiwi_deploy.cli.table import Cell
 from lekiwi_deploy.client.address import check_plain_http, checked_address, is_loopback
-from lekiwi_deploy.errors import BadInput, Partial
+from lekiwi_deploy.errors import EXIT_CODE, BadInput
 
 
 class Adopted(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +98,8 @@ def adopt(
         sudo_password=_password() if sudo_password else None,
     )
     candidates = adopt_all(run, routes, wish)
+    if len(candidates) == 1 and candidates[0].error is not None:
+        raise candidates[0].error
     run.out.object(Adoptions(robots=tuple(_adopted(candidate) for candidate in candidates)))
     return _conclude(run, candidates, wish)
 
@@ -144,9 +146,6 @@ def _conclude(run: Run, candidates: list[Candidate], wish: Wish) -> int:
                 Cell(f"   undo: sudo lekiwi-agent uninstall   # there; and: lekiwi robots rm {names[0]}", "dim")
             )
         return 0
-    if len(candidates) == 1:
-        assert wrong[0].error is not None
-        raise wrong[0].error
     run.out.say()
     for candidate in wrong:
         assert candidate.error is not None
@@ -154,7 +153,6 @@ def _conclude(run: Run, candidates: list[Candidate], wish: Wish) -> int:
         for line in candidate.error.next:
             run.out.say(Cell("  → ", "dim"), Cell(line, "cyan"))
     done = len(candidates) - len(wrong)
-    raise Partial(
-        f"{plural(done, 'robot')} of {len(candidates)} adopted",
-        next=(f"lekiwi robots adopt {' '.join(c.target for c in wrong)}",),
-    )
+    run.out.warn(f"{plural(done, 'robot')} of {len(candidates)} adopted")
+    run.out.say(Cell("  → ", "dim"), Cell(f"lekiwi robots adopt {' '.join(c.target for c in wrong)}", "cyan"))
+    return EXIT_CODE["partial"]
