@@ -40,6 +40,7 @@ from lekiwi_deploy.wire.link import (
 )
 from lekiwi_deploy.wire.protocol import PROTOCOL
 
+_DISK_AGAIN_S = 5.0
 _GATHER_S = 0.1
 """Reports that nobody waits for are gathered for so long."""
 _PING_S = 20.0
@@ -156,8 +157,7 @@ class Link:
                     f"it is server {challenge.server}, and this robot joined {robot.config.server_id}", retry=False
                 )
             token = await connection.token(challenge.server, challenge.nonce, machine.boot_id())
-            robot.flush()
-            self._sent = self._reporter.report()
+            self._sent = self._seen()
             hello = Hello(
                 protocol=PROTOCOL,
                 token=token,
@@ -223,6 +223,8 @@ class Link:
         robot.report_due.set()
         while True:
             every = self._read_every_s * (0.8 + 0.4 * self._randomness())
+            if robot.disk_trouble is not None:
+                every = min(every, _DISK_AGAIN_S)
             due = False
             try:
                 async with asyncio.timeout(every):
@@ -230,12 +232,11 @@ class Link:
             except TimeoutError:
                 due = True
             robot.report_due.clear()
-            report = self._reporter.report()
+            report = self._seen()
             if not due and same(self._sent, report):
                 continue
             if not due and not urgent(self._sent, report):
                 report = await self._gathered(report)
-            robot.flush()
             await connection.send(encode(report).decode())
             self._sent = report
 
@@ -247,8 +248,14 @@ class Link:
                 while not urgent(self._sent, report):
                     await robot.report_due.wait()
                     robot.report_due.clear()
-                    report = self._reporter.report()
+                    report = self._seen()
         robot.report_due.clear()
+        return self._seen()
+
+    def _seen(self) -> Report:
+        """The robot, now. What it reports as seen is on disk; where the disk cannot be written, that is what it reports."""
+        with contextlib.suppress(OSError):
+            self._robot.flush()
         return self._reporter.report()
 
     async def _send_records(self, connection: Connection) -> None:

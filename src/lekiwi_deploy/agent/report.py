@@ -11,7 +11,7 @@ from lekiwi_deploy.agent.robot import Robot
 from lekiwi_deploy.robot.slots import SlotState
 from lekiwi_deploy.robot.wanted import target
 from lekiwi_deploy.wire.link import Phase, Report, Running, ServiceState
-from lekiwi_deploy.wire.reasons import DiskFull, Pinned, Reason, Starting
+from lekiwi_deploy.wire.reasons import DiskFailing, DiskFull, Pinned, Reason, Starting
 
 
 class Reporter:
@@ -24,6 +24,7 @@ class Reporter:
     def report(self) -> Report:
         """The robot, now."""
         robot, ledger = self._robot, self._robot.ledger
+        epoch, generation = robot.stored
         self._number = max(self._number + 1, int(machine.boottime() * 1000))
         outcome = ledger.outcome
         desired = ledger.desired.deployment if ledger.desired is not None else None
@@ -31,8 +32,8 @@ class Reporter:
             outcome = None
         return Report(
             number=self._number,
-            epoch=ledger.epoch,
-            generation=ledger.generation,
+            epoch=epoch,
+            generation=generation,
             phase=_phase(robot),
             running=_running(robot),
             outcome=outcome,
@@ -95,7 +96,7 @@ def _phase(robot: Robot) -> Phase:
 
 def _waiting(robot: Robot) -> tuple[Reason, ...]:
     ledger = robot.ledger
-    reasons: list[Reason] = []
+    reasons: list[Reason] = [] if robot.disk_trouble is None else [DiskFailing(robot.disk_trouble)]
     desired = ledger.desired.deployment if ledger.desired is not None else None
     if ledger.pin is not None and desired is not None and desired.id != ledger.pin.deployment:
         reasons.append(Pinned(ledger.pin.deployment, ledger.pin.by, ledger.pin.at))

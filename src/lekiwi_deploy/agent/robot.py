@@ -69,6 +69,10 @@ class Robot:
         self.collect_due = False
         self._journal = journal
         self._dirty = False
+        self.stored = (ledger.epoch, ledger.generation)
+        """Of the ledger on disk: what may be reported as seen."""
+        self.disk_trouble: str | None = None
+        """Why the ledger could not be written the last time."""
         self._turn: asyncio.Future[None] | None = None
         self._desired_at: dict[DeploymentId, float] = {}
         self.events = Spool(paths.spool / "events", limit=EVENT_BYTES, durable=True)
@@ -150,8 +154,14 @@ class Robot:
 
     def remember(self, ledger: Ledger) -> None:
         """The ledger is this from now on; on disk when this returns. Raises `OSError`; then nothing has changed."""
-        self._journal.save(ledger)
+        try:
+            self._journal.save(ledger)
+        except OSError as error:
+            self.disk_trouble = error.strerror or str(error)
+            raise
         self.ledger = ledger
+        self.stored = (ledger.epoch, ledger.generation)
+        self.disk_trouble = None
         self._dirty = False
 
     def flush(self) -> None:

@@ -20,6 +20,7 @@ from lekiwi_deploy.wire.reasons import (
     HOLDING_OFF,
     Asked,
     ClonedKey,
+    DiskFailing,
     DiskFull,
     Fetching,
     Halted,
@@ -361,7 +362,7 @@ def _was_overdue(robot: Seen) -> bool:
 
 def _stuck(robot: Seen, waiting: tuple[Reason, ...], now: datetime) -> bool:
     """Whether it goes on by itself only once somebody helped: nobody should watch for that. A fault that passes gets `PATIENCE`."""
-    if any(isinstance(reason, DiskFull | Settling) for reason in waiting):
+    if any(isinstance(reason, DiskFull | DiskFailing | Settling) for reason in waiting):
         return True
     retrying = any(isinstance(reason, Retrying) for reason in waiting)
     return retrying and robot.assigned_at is not None and now - robot.assigned_at > PATIENCE

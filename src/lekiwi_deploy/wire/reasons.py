@@ -86,6 +86,12 @@ class DiskFull(msgspec.Struct, frozen=True, tag="disk_full", tag_field="reason")
     free: int
 
 
+class DiskFailing(msgspec.Struct, frozen=True, tag="disk_failing", tag_field="reason"):
+    """The robot cannot write down what it is to do: its disk is read-only, full to the last byte, or broken. What runs goes on."""
+
+    why: str
+
+
 class Retrying(msgspec.Struct, frozen=True, tag="retrying", tag_field="reason"):
     """A passing fault; the next try is at `at`."""
 
@@ -216,6 +222,7 @@ Reason = (
     | Fetching
     | Starting
     | DiskFull
+    | DiskFailing
     | Retrying
     | ClonedKey
     | Busy
@@ -275,6 +282,8 @@ def sentence(reason: Reason) -> str:
             return f"waiting for {', '.join(services)} to become healthy"
         case DiskFull(needed, free):
             return f"disk full: needs {size(needed)}, {size(free)} free"
+        case DiskFailing(why):
+            return f"its disk cannot be written: {why}"
         case Retrying(why, at):
             return f"{why}; next try {at:%H:%M:%S}"
         case ClonedKey():

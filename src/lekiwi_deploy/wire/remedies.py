@@ -7,6 +7,7 @@ from lekiwi_deploy.wire.reasons import (
     Busy,
     ClockWrong,
     ClonedKey,
+    DiskFailing,
     DiskFull,
     Fetching,
     Frozen,
@@ -65,6 +66,8 @@ def remedy(reason: Reason, robot: str = "NAME") -> str:
             )
         case DiskFull(needed, free):
             return f"free {size(max(0, needed - free))} on {robot}; it tries again by itself"
+        case DiskFailing():
+            return f"free room on {robot}, or reboot it; a disk that makes itself read-only again is to be replaced"
         case Retrying(_, at):
             return f"wait until {at:%H:%M:%S}: it tries again by itself"
         case ClonedKey():

@@ -27,6 +27,7 @@ EXAMPLES: tuple[Reason, ...] = (
     reasons.Fetching(10, 100),
     reasons.Starting(("web", "base")),
     reasons.DiskFull(5_000_000, 1_000_000),
+    reasons.DiskFailing("Read-only file system"),
     reasons.Retrying("the server cannot be reached", AT),
     reasons.ClonedKey(AT),
     reasons.Busy("anna", "teleop", AT, AT, "h3"),
