@@ -51,14 +51,17 @@ async def switch_under_load(
     alive: int,
     anew: int,
     sockets: int,
+    life_s: float = 0.5,
 ) -> Tally:
-    """What the load saw. A WebSocket that was cut before its version's deadline is among the failed."""
+    """`life_s`: how long keep-alive connections are used, well below `drain_s`, or the end of the old version would meet them. What the load saw. A WebSocket that was cut before its version's deadline is among the failed."""
     tally, over = Tally(), asyncio.Event()
     left: dict[str, float] = {}
     current = await start_service(privates[0], "v0")
     try:
         await traffic.lead({public: privates[0]})
-        async with _running(load([(address, public)], tally, over, alive=alive, anew=anew, sockets=sockets), over):
+        async with _running(
+            load([(address, public)], tally, over, alive=alive, anew=anew, sockets=sockets, life_s=life_s), over
+        ):
             for number in range(1, switches + 1):
                 old, private = current, privates[number % 2]
                 current = await start_service(private, f"v{number}")

@@ -14,7 +14,7 @@ from lekiwi_deploy.testing.traffic_switches import switch_under_load
 
 async def switched(traffic: Traffic, public: int, privates: tuple[int, int]) -> None:
     tally = await switch_under_load(
-        traffic, "127.0.0.1", public, privates, switches=3, drain_s=0.5, alive=6, anew=3, sockets=8
+        traffic, "127.0.0.1", public, privates, switches=3, drain_s=1.0, alive=6, anew=3, sockets=8, life_s=0.05
     )
     assert tally.failed == []
     assert set(tally.answers) == {"v0", "v1", "v2", "v3"}
