@@ -9,10 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import agent_figures, fleet_figures, switch_under_load
+from benchmarks import agent_figures, fleet_figures, switch_under_load, systemd_figures
 from benchmarks.figure import Figure, as_json, table
 
-GROUPS = ("fleet", "agent", "traffic", "content")
+GROUPS = ("fleet", "agent", "traffic", "systemd", "content")
 
 
 def main() -> int:
@@ -36,6 +36,8 @@ def main() -> int:
         figures += agent_figures.measure()
     if "traffic" in groups:
         figures += switch_under_load.measure(wishes.switches)
+    if "systemd" in groups:
+        figures += systemd_figures.measure()
     if "content" in groups and wishes.clone is not None:
         from benchmarks import content_figures
 
