@@ -53,7 +53,8 @@ async def switch_under_load(
     sockets: int,
     life_s: float = 0.5,
 ) -> Tally:
-    """`life_s`: how long keep-alive connections are used, well below `drain_s`, or the end of the old version would meet them. What the load saw. A WebSocket that was cut before its version's deadline is among the failed."""
+    """What the load saw. A WebSocket that was cut before its version's deadline is among the failed. `life_s`: how long a keep-alive
+    connection is used; well below `drain_s`, or it would meet the end of its version."""
     tally, over = Tally(), asyncio.Event()
     left: dict[str, float] = {}
     current = await start_service(privates[0], "v0")
