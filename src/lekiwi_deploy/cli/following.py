@@ -14,7 +14,7 @@ from lekiwi_deploy.cli.verdict import verdict
 from lekiwi_deploy.client.streams import follow_progress
 from lekiwi_deploy.errors import LekiwiError, TimedOut
 from lekiwi_deploy.wire.ids import DeploymentId, RolloutId
-from lekiwi_deploy.wire.progress import RolloutStarted
+from lekiwi_deploy.wire.progress import Progress, RolloutStarted, RolloutWaits
 
 INTERRUPTED = 130
 
@@ -76,6 +76,9 @@ def follow(
                     lag = run.now() - entry.at  # clocks differ: time on the screen is the server's
                     for line in told.tell(entry):
                         region.say(*line)
+                    if isinstance(entry.body, RolloutWaits) and _parked(run, entry):
+                        told.parked = True
+                        break
     except KeyboardInterrupt:
         stop = "" if told.rollout else f"   stop it: lekiwi cancel {cancel}" if cancel else ""
         run.out.say("Stopped following; the work goes on.")
@@ -88,3 +91,11 @@ def follow(
         ) from error
     end = verdict(told, transport.monotonic() - began if began_here else None)
     return Followed(end.code, told, end.lines)
+
+
+def _parked(run: Run, entry: Progress) -> bool:
+    """Whether the rollout waits for a person, still (an older entry of its story may tell of what is over)."""
+    if not isinstance(entry.body, RolloutWaits) or not entry.body.for_a_person:
+        return False
+    course = run.api.rollout(entry.stream).course
+    return course is not None and course.at == entry.body.at and course.waits == entry.body.what

@@ -19,6 +19,7 @@ from lekiwi_deploy.wire.progress import (
     RobotMoved,
     RolloutFinished,
     RolloutStarted,
+    RolloutWaits,
     Step,
     StepFinished,
     StepStarted,
@@ -42,7 +43,8 @@ _IN_FLIGHT = ("assigned", "fetching", "switching")
 
 @dataclass(slots=True)
 class Narrator:
-    """Feed it every entry once, in order. `verbose`: tell the build's output and each robot of large rollouts, too."""
+    """Feed it every entry once, in order. `verbose`: tell the build's output and each robot of large rollouts, too;
+    `parked`: it waits for a person, so nobody watches any longer."""
 
     back: bool = False
     verbose: bool = False
@@ -50,6 +52,8 @@ class Narrator:
     finished: RolloutFinished | None = None
     closed: Closed | None = None
     built: Built | None = None
+    waits: RolloutWaits | None = None
+    parked: bool = False
     robots: dict[str, RobotMoved] = field(default_factory=dict)
     _rollout_at: datetime | None = None
     _step: StepStarted | None = None
@@ -86,6 +90,10 @@ class Narrator:
                 return [self.headline(rollout)] if rollout.total else []
             case RobotMoved() as moved:
                 return self._moved(moved, entry.at)
+            case RolloutWaits() as waits:
+                self.waits = waits
+                mark = "✋ " if waits.for_a_person else "⏳ "
+                return [(f"   {mark} step {waits.at} of {waits.of}: ", waits.text)]
             case RolloutFinished() as finished:
                 self.finished = finished
                 return []

@@ -45,6 +45,10 @@ def verdict(told: Narrator, seconds: float | None) -> Verdict:
             (*_finished(told, told.finished, took), *told.waiting()),
             ROLLOUT_EXIT.get(told.finished.status, 1),
         )
+    if told.parked and told.waits is not None and told.rollout is not None:
+        verb = "resume" if told.waits.what == "paused" else "approve"
+        command = f"lekiwi rollout {verb} {told.rollout.rollout}"
+        return Verdict(((Cell("   → ", "dim"), Cell(command, "cyan")),), EXIT_CODE["blocked"])
     if told.closed is not None:
         status, text = told.closed.status, told.closed.text
         line: Line

@@ -63,7 +63,8 @@ class Pause(msgspec.Struct, frozen=True):
 
 class Course(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where a rollout stands, as it is stored. `at`: its step, from 0; `passed_at`: when that step's robots were healthy enough; `approved`:
-    steps that a person let begin; `stopped`: why it stopped for good, in one line."""
+    steps that a person let begin; `stopped`: why it stopped for good, in one line; `told`: what followers were told last that it waits
+    for (`2 soak`)."""
 
     steps: tuple[RolloutStep, ...] = ()
     at: int = 0
@@ -73,6 +74,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     in_flight: int | None = None
     max_failures: int | None = None
     stopped: str | None = None
+    told: str = ""
 
     @property
     def length(self) -> int:

@@ -16,6 +16,7 @@ from lekiwi_deploy.wire.api import RobotStatus
 from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest, RobotId
 from lekiwi_deploy.wire.link import Outcome, Phase, Report, Result, ServiceState
 from lekiwi_deploy.wire.platforms import Platform, best_key
+from lekiwi_deploy.wire.progress import RolloutWaits
 from lekiwi_deploy.wire.reasons import (
     HOLDING_OFF,
     Asked,
@@ -38,6 +39,7 @@ from lekiwi_deploy.wire.reasons import (
     Silent,
     Starting,
     WindowClosed,
+    sentence,
 )
 
 _AT_ONCE = Course()
@@ -129,7 +131,8 @@ class Standing:
 class Plan:
     """`assign`: who is given the deployment now, in order; `standings`: of every robot; `changed`: those whose standing differs
     from what is recorded, `moved` those whose status does; `waiting`: the reasons of all that wait; `overdue`: who holds it off for longer
-    than allowed, and nobody was told yet; `course`: where it stands now; `until`: when to look again, though nothing happens."""
+    than allowed, and nobody was told yet; `course`: where it stands now; `until`: when to look again, though nothing happens;
+    `waits`: what people are told that it waits for."""
 
     verdict: Verdict
     assign: tuple[RobotId, ...]
@@ -140,6 +143,7 @@ class Plan:
     overdue: tuple[RobotId, ...] = ()
     course: Course = _AT_ONCE
     until: datetime | None = None
+    waits: RolloutWaits | None = None
 
 
 def plan(target: Target, robots: Iterable[Seen], now: datetime, course: Course = _AT_ONCE) -> Plan:
@@ -172,6 +176,7 @@ def plan(target: Target, robots: Iterable[Seen], now: datetime, course: Course =
         overdue=tuple(id for id, one in standings.items() if _is_overdue(one) and not _was_overdue(by_id[id])),
         course=decided.course,
         until=decided.until,
+        waits=_waits(target, decided, failed, now) if left and decided.stopped is None else None,
     )
 
 
@@ -205,6 +210,18 @@ def _not_yet(target: Target, decided: Turn, failed: int, now: datetime) -> Reaso
     what = decided.waits.value if decided.waits is not None else "room"
     at = min(course.at + 1, course.length)
     return LaterStep(rollout=target.rollout, at=at, of=course.length, what=what, until=decided.until)
+
+
+def _waits(target: Target, decided: Turn, failed: int, now: datetime) -> RolloutWaits | None:
+    """What people are told that it waits for; None: for nothing but the answers of robots."""
+    what = "paused" if decided.course.paused is not None else decided.waits.value if decided.waits is not None else ""
+    if what not in ("soak", "approval", "nobody", "paused"):
+        return None
+    course = decided.course
+    text = sentence(_not_yet(target, decided, failed, now)).rpartition(": ")[2] if what != "paused" else ""
+    if what == "paused" and course.paused is not None:
+        text = f"paused by {course.paused.by}" + (f" ({course.paused.why})" if course.paused.why else "")
+    return RolloutWaits(at=course.at + 1, of=course.length, what=what, text=text, until=decided.until)
 
 
 def _verdict(standings: Mapping[RobotId, Standing], *, goes_on: bool, stopped: bool) -> Verdict:

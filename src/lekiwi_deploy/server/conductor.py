@@ -10,6 +10,8 @@ import logging
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
+import msgspec
+
 from lekiwi_deploy.errors import LekiwiError
 from lekiwi_deploy.fleet.rollout import CONFIRMED, Plan, Seen, Standing, Target, plan
 from lekiwi_deploy.server.conclusion import conclude
@@ -100,8 +102,10 @@ async def _write(
             step=decided.course.at,
             now=now,
         )
-    if decided.course != rollout.course:
-        await rollouts.set_course(tx, rollout.id, decided.course)
+    told = f"{decided.waits.at} {decided.waits.what}" if decided.waits is not None else ""
+    course = msgspec.structs.replace(decided.course, told=told)
+    if course != rollout.course:
+        await rollouts.set_course(tx, rollout.id, course)
     await conducting.record(
         tx, rollout.id, [_change(rollout, id, decided.standings[id]) for id in decided.changed], now
     )
@@ -136,7 +140,8 @@ async def _write(
         await activations.count(tx, rollout.id, good=good, total=verdict.total)
     if rollout.status == RolloutStatus.ROLLING:
         moved: list[Body] = [told_of(robot, rows[robot].report, decided.standings[robot]) for robot in decided.moved]
-        await progress.append(tx, rollout.id, moved, now)
+        waits: list[Body] = [decided.waits] if decided.waits is not None and told != rollout.course.told else []
+        await progress.append(tx, rollout.id, [*moved, *waits], now)
     await escalate(tx, rollout, decided, now)
 
 

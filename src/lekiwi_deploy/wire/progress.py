@@ -111,7 +111,34 @@ class RolloutFinished(msgspec.Struct, frozen=True, kw_only=True, tag="rollout_fi
     text: str = ""
 
 
-Body = StepStarted | OutputLine | StepFinished | Note | Built | Closed | RolloutStarted | RobotMoved | RolloutFinished
+class RolloutWaits(msgspec.Struct, frozen=True, kw_only=True, tag="rollout_waits", tag_field="kind"):
+    """A gradual rollout came to step `at` of `of`, from 1, and waits there for `what` (`soak`, `approval`, `nobody`, `paused`), until `until`
+    if that ends by itself. `text`: that in words, without the step."""
+
+    at: int
+    of: int
+    what: str
+    text: str
+    until: datetime | None = None
+
+    @property
+    def for_a_person(self) -> bool:
+        """Whether it goes on only when somebody says so."""
+        return self.what in ("approval", "paused")
+
+
+Body = (
+    StepStarted
+    | OutputLine
+    | StepFinished
+    | Note
+    | Built
+    | Closed
+    | RolloutStarted
+    | RobotMoved
+    | RolloutWaits
+    | RolloutFinished
+)
 
 
 class Progress(msgspec.Struct, frozen=True):

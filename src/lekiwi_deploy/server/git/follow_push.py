@@ -12,10 +12,10 @@ from lekiwi_deploy.server.git.reconciler import held, seed_environments
 from lekiwi_deploy.server.git.repositories import default_branch, git, repository_path, tips
 from lekiwi_deploy.server.git.transcript import Release, Transcript, indented, warned
 from lekiwi_deploy.server.rollouts import source_of
-from lekiwi_deploy.server.store import refs
+from lekiwi_deploy.server.store import refs, rollouts
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.wire.ids import ProjectName, checked_name
-from lekiwi_deploy.wire.progress import Built, Closed, RolloutFinished
+from lekiwi_deploy.wire.progress import Built, Closed, RolloutFinished, RolloutWaits
 
 
 async def follow_push(context: Context, call: HookCall, say: Say) -> int:
@@ -57,10 +57,27 @@ async def _follow(context: Context, row: DeploymentRow, say: Say) -> None:
                 await say(line)
         built = built or isinstance(entry.body, Built)
         ended = isinstance(entry.body, Closed | RolloutFinished)
+        if isinstance(entry.body, RolloutWaits) and await parked(context, entry.stream, entry.body):
+            await say(indented(f"let it go on: lekiwi rollout {_lets_go(entry.body)} {entry.stream}"))
+            await say(indented(f"follow it: lekiwi inspect {row.id} --wait"))
+            return
     if not ended:
         await say(
             warned("", f"the server is stopping; the rollout goes on when it is back: lekiwi inspect {row.id} --wait")
         )
+
+
+def _lets_go(waits: RolloutWaits) -> str:
+    return "resume" if waits.what == "paused" else "approve"
+
+
+async def parked(context: Context, stream: str, waits: RolloutWaits) -> bool:
+    """Whether the rollout waits for a person, still: nobody should sit and watch that."""
+    if not waits.for_a_person:
+        return False
+    async with context.database.transaction() as tx:
+        row = await rollouts.read(tx, stream)
+    return row is not None and row.status == "rolling" and row.course.told == f"{waits.at} {waits.what}"
 
 
 async def _set_head(

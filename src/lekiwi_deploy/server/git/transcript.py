@@ -20,11 +20,12 @@ from lekiwi_deploy.wire.progress import (
     RobotMoved,
     RolloutFinished,
     RolloutStarted,
+    RolloutWaits,
     Step,
     StepFinished,
     StepStarted,
 )
-from lekiwi_deploy.wire.reasons import HOLDING_OFF, sentence
+from lekiwi_deploy.wire.reasons import HOLDING_OFF, LaterStep, RolloutPaused, sentence
 
 QUIET_S = 5.0
 LIVE_LINES = 200
@@ -32,6 +33,7 @@ TAIL_LINES = 40
 WIDTH = 74
 """Column at which a step's time ends."""
 
+_CONFIRMED = ("healthy", "good")
 _TITLES = {Step.EXPORT: "Export", Step.BUILD: "Build", Step.TEST: "Test", Step.PACK: "Pack"}
 
 
@@ -102,6 +104,8 @@ class Transcript:
                 return [arrow("Deploy", f"{deployment}  {version}  {where}{environment}  {robots}")]
             case RobotMoved() as moved:
                 return self._moved(moved)
+            case RolloutWaits() as waits:
+                return waiting(waits)
             case RolloutFinished() as finished:
                 return final(finished, self._environment)
             case never:
@@ -149,9 +153,14 @@ class Transcript:
         return [warned(status.capitalize(), text)]
 
     def _moved(self, moved: RobotMoved) -> list[str]:
-        if self._robots.get(moved.robot) == moved.status and moved.status != "failed":
-            return []
+        before = self._robots.get(moved.robot)
         self._robots[moved.robot] = moved.status
+        if before in _CONFIRMED and moved.status in _CONFIRMED:
+            return []
+        if before == moved.status and moved.status != "failed":
+            return []
+        if moved.status == "pending" and any(isinstance(reason, LaterStep | RolloutPaused) for reason in moved.waiting):
+            return []  # the rollout itself says what it waits for
         return robot_lines(moved)
 
 
@@ -176,6 +185,12 @@ def robot_lines(moved: RobotMoved) -> list[str]:
             return [warned("Pending", f"{moved.robot}  {_reasons(moved)}"), *hint]
         case _:
             return []
+
+
+def waiting(waits: RolloutWaits) -> list[str]:
+    """What a gradual rollout waits for."""
+    title = f"Step {waits.at}/{waits.of}"
+    return [warned(title, waits.text)] if waits.for_a_person else [arrow(title, waits.text)]
 
 
 def _reasons(moved: RobotMoved) -> str:
