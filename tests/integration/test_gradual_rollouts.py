@@ -59,7 +59,7 @@ async def test_an_approval_step_waits_after_the_canary_and_then_everybody_gets_i
     seen = await world.rollout(rollout)
     assert (len(await running(world, new)), seen.counts.live, seen.status) == (1, 1, RolloutStatus.ROLLING)
     told = {reason for robot in seen.robots for reason in robot.waiting}
-    assert told == {LaterStep(rollout=rollout, at=2, of=2, what="approval")}
+    assert told == {LaterStep(rollout=rollout, step=2, of=2, what="approval")}
     assert await steer(world, rollout, "approve", reason="looks well") == 200
     assert (await world.finished(rollout)).status == RolloutStatus.DONE
     assert len(await running(world, new)) == 4

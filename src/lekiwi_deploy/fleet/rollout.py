@@ -208,8 +208,8 @@ def _not_yet(target: Target, decided: Turn, failed: int, now: datetime) -> Reaso
     if course.paused is not None:
         return RolloutPaused(rollout=target.rollout, by=course.paused.by, since=course.paused.at, why=course.paused.why)
     what = decided.waits.value if decided.waits is not None else "room"
-    at = min(course.at + 1, course.length)
-    return LaterStep(rollout=target.rollout, at=at, of=course.length, what=what, until=decided.until)
+    step = min(course.at + 1, course.length)
+    return LaterStep(rollout=target.rollout, step=step, of=course.length, what=what, until=decided.until)
 
 
 def _waits(target: Target, decided: Turn, failed: int, now: datetime) -> RolloutWaits | None:

@@ -182,11 +182,11 @@ class Overdue(msgspec.Struct, frozen=True, tag="overdue", tag_field="reason"):
 
 
 class LaterStep(msgspec.Struct, frozen=True, kw_only=True, tag="later_step", tag_field="reason"):
-    """A gradual rollout has not come to this robot: it is in step `at` of `of`, from 1, and waits for `what` (`robots`, `soak`, `approval`,
+    """A gradual rollout has not come to this robot: it is in step `step` of `of`, from 1, and waits for `what` (`robots`, `soak`, `approval`,
     `nobody`, `room`), until `until` if it goes on by itself then. `rollout`: its id."""
 
     rollout: str
-    at: int
+    step: int
     of: int
     what: str
     until: datetime | None = None
@@ -309,8 +309,8 @@ def sentence(reason: Reason) -> str:
             return f"{deployment} was changed to and from {changes} times{when}"
         case Overdue(since, limit_s):
             return f"overdue since {since + timedelta(seconds=limit_s):%d %b %H:%M}: held off for longer than {_span(limit_s)}"
-        case LaterStep(at=at, of=of, what=what, until=until):
-            return f"step {at} of {of}: {_STEP_WAITS.get(what, what)}" + (f" until {until:%H:%M:%S}" if until else "")
+        case LaterStep(step=step, of=of, what=what, until=until):
+            return f"step {step} of {of}: {_STEP_WAITS.get(what, what)}" + (f" until {until:%H:%M:%S}" if until else "")
         case RolloutPaused(by=by, why=why):
             return f"the rollout is paused by {by}" + (f": {why}" if why else "")
         case WindowClosed(window=window, opens=opens, why=why):

@@ -40,7 +40,7 @@ EXAMPLES: tuple[Reason, ...] = (
     reasons.ClockWrong(AT, "before this release was made"),
     reasons.Settling("dep_8jK4mN9p", 6, AT),
     reasons.Overdue(AT, 86400),
-    reasons.LaterStep(rollout="rol_2hX9kL3m", at=1, of=3, what="soak", until=AT),
+    reasons.LaterStep(rollout="rol_2hX9kL3m", step=1, of=3, what="soak", until=AT),
     reasons.RolloutPaused(rollout="rol_2hX9kL3m", by="anna", since=AT, why="lunch"),
     reasons.WindowClosed(window="22:00-06:00", opens=AT),
 )
