@@ -112,7 +112,7 @@ def _activate(robot: Robot, deployment: DeploymentId) -> None:
 
 
 def _make_live(robot: Robot, ledger: Ledger, plan: Plan, *, instead_of: Attempt | None, decided: float) -> None:
-    change = _change(robot, plan)
+    change, before = _change(robot, plan), robot.ledger.trial
     ledger = record.activated(
         ledger,
         plan.ref.id,
@@ -127,7 +127,7 @@ def _make_live(robot: Robot, ledger: Ledger, plan: Plan, *, instead_of: Attempt 
     fp("switch.before_journal")
     robot.remember(ledger)
     fp("switch.after_journal")
-    robot.services.begin(decided)
+    robot.services.begin(decided, before)
     robot.services.use(plan)
 
 
@@ -140,7 +140,7 @@ def _baseline(robot: Robot, instead_of: Attempt | None) -> tuple[tuple[str, str]
 def _change(robot: Robot, plan: Plan) -> Affected:
     before = robot.services.plan
     return affected(
-        robot.services.fingerprints(),
+        robot.services.fingerprints(robot.ledger.trial),
         plan.fingerprints,
         {name: before.checks(name) for name in before.services} if before is not None else {},
         {name: plan.checks(name) for name in plan.services},

@@ -4,6 +4,7 @@ them is decided in `robot/instances.py`; this does it."""
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, assert_never
@@ -16,11 +17,11 @@ from lekiwi_deploy.agent.leading import Leading
 from lekiwi_deploy.agent.listeners import strangers
 from lekiwi_deploy.agent.locks import LockSeen, look, make_lock
 from lekiwi_deploy.agent.log_files import clear_away, log_of
+from lekiwi_deploy.agent.output import Output
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.plan import Plan
 from lekiwi_deploy.agent.spool import Spool
 from lekiwi_deploy.agent.supervisors.supervisor import Launch, ProcessSeen, ProcessState, Supervisor
-from lekiwi_deploy.agent.tail import Tail
 from lekiwi_deploy.errors import LekiwiError
 from lekiwi_deploy.robot.instance_types import (
     Action,
@@ -47,7 +48,7 @@ class Instances:
     def __init__(
         self,
         paths: Paths,
-        tail: Tail,
+        tail: Output,
         logs: Spool,
         *,
         plan_of: Callable[[DeploymentId], Plan],
@@ -108,14 +109,27 @@ class Instances:
         """All of them, for a decision. `weigh`: their memory counts."""
         found: list[Seen] = []
         locks: dict[str, LockSeen] = {}
+        hardware = Counter(self.know(process).hardware for process in self.seen().values())
         for instance, process in self.seen().items():
             known = self.know(process)
-            lock = self._lock(known, process, locks)
+            lock, alone = self._lock(known, process, locks), hardware[known.hardware] == 1
             size = memory.resident(process.pid) if weigh and process.pid is not None else 0
             found.append(
-                known.view(process, ready=ready(instance), lock=lock, spoiled=spoiled(process.deployment), memory=size)
+                known.view(
+                    process,
+                    ready=ready(instance),
+                    lock=lock,
+                    alone=alone,
+                    spoiled=spoiled(process.deployment),
+                    memory=size,
+                )
             )
         return found
+
+    def at_the_lock(self, process: ProcessSeen) -> tuple[bool, bool]:
+        """Whether it waits for its hardware, and whether it owns it."""
+        known = self.know(process)
+        return known.at_the_lock(process, self._lock(known, process, {}))
 
     def _lock(self, known: Known, process: ProcessSeen, seen: dict[str, LockSeen]) -> LockSeen | None:
         told = process.told
@@ -286,7 +300,7 @@ class Instances:
         process = self.seen().get(instance)
         service = known.service
         if process is not None and service is not None and HookKind.BEFORE_STOP in service.hooks:
-            waits = known.at_the_lock(process, None)[0]
+            waits = known.at_the_lock(process)[0]
             if process.state is ProcessState.RUNNING and not waits:
                 if process.paused:
                     self.supervisor.resume(instance)

@@ -17,7 +17,8 @@ class Known:
     """`service`: as its own deployment describes it, None: that is not known any more. `public`: its public port. `left_at`, `resumed_at`,
     `led_at`: when traffic was led away from it, when it was let go on, when traffic was led to it (CLOCK_BOOTTIME). `connections`: on its
     port when traffic has left it. `stopping`: it is to end, perhaps after a hook. `paused`: what it is to be, until its supervisor says
-    so. `exits`: how often it had exited before it was made live. `held`: it is not to be started again."""
+    so. `exits`: how often it had exited before it was made live. `held`: it is not to be started again. `owned_at`: since when it
+    has its hardware."""
 
     service: Service | None
     public: int | None
@@ -34,6 +35,7 @@ class Known:
     paused: bool | None = None
     held: bool = False
     exits: int = 0
+    owned_at: float | None = None
     started_here: bool = False
     was_waiting: bool = False
 
@@ -56,10 +58,12 @@ class Known:
         """As asked for, while its supervisor is at it."""
         return process.paused if self.paused is None else self.paused
 
-    def view(self, process: ProcessSeen, *, ready: bool, lock: LockSeen | None, spoiled: bool, memory: int) -> Seen:
+    def view(
+        self, process: ProcessSeen, *, ready: bool, lock: LockSeen | None, alone: bool, spoiled: bool, memory: int
+    ) -> Seen:
         """For `robot/instances.py`."""
         alive = process.state is ProcessState.RUNNING and not self.stopping
-        waiting, owns = self.at_the_lock(process, lock)
+        waiting, owns = self.at_the_lock(process, lock, alone=alone)
         return Seen(
             process.instance,
             process.service,
@@ -83,8 +87,11 @@ class Known:
             resumed_at=self.resumed_at,
         )
 
-    def at_the_lock(self, process: ProcessSeen, lock: LockSeen | None) -> tuple[bool, bool]:
-        """Whether it waits for its hardware, and whether it owns it: by its own word, else by the kernel's."""
+    def at_the_lock(
+        self, process: ProcessSeen, lock: LockSeen | None = None, *, alone: bool = False
+    ) -> tuple[bool, bool]:
+        """Whether it waits for its hardware, and whether it owns it: by its own word, else by the kernel's. `alone`: no other version could
+        have the lock."""
         told = process.told
         if not self.locks or process.state is not ProcessState.RUNNING:
             return False, False
@@ -97,7 +104,7 @@ class Known:
             if any(session_of(pid) == process.pid for pid in lock.holders):
                 return False, True
             inherited = lock.held and all(session_of(pid) is None for pid in lock.holders)  # its taker is gone
-            if inherited and self.was_waiting:
+            if inherited and (self.was_waiting or alone):
                 return False, True
         return told.waiting_for is not None, False
 

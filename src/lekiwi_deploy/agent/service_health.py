@@ -35,9 +35,18 @@ def due_hook(service: Service, kind: HookKind, trial: Trial | None, running: Col
 
 
 def of_service(
-    plan: Plan, name: str, process: ProcessSeen, known: Known, *, serving: bool, leading: Leading, trial: Trial | None
+    plan: Plan,
+    name: str,
+    process: ProcessSeen,
+    known: Known,
+    *,
+    serving: bool,
+    settled: bool,
+    leading: Leading,
+    trial: Trial | None,
 ) -> ServiceSeen:
-    """For the judgement of a trial. Beside the service's own checks it has those that its kind of change-over asks for."""
+    """For the judgement of a trial. Beside the service's own checks it has those that its kind of change-over asks for. `settled`: the
+    version before has said its last words."""
     service, now = plan.services[name], machine.boottime()
     alive = process.state is ProcessState.RUNNING and not known.stopping and not known.is_paused(process)
     checks = known.watch.seen() if known.watch is not None else {}
@@ -51,7 +60,7 @@ def of_service(
     elif known.by_port and alive and not serving:
         late = leading.wrong is not None and now - leading.since > FAILED_AFTER_S
         checks["traffic"] = _waiting(late, leading.wrong or "no traffic is led to it yet")
-    if known.watch is None and alive and not checks:
+    if not settled or (known.watch is None and alive and not checks):
         checks["start"] = _waiting(False, None)
     if service.notify and not process.told.ready and alive and "lock" not in checks:
         since = max(process.started, known.resumed_at or 0.0)

@@ -9,13 +9,13 @@ from lekiwi_deploy.agent.instances import Instances, Note
 from lekiwi_deploy.agent.known import Change, Known
 from lekiwi_deploy.agent.leading import Leading
 from lekiwi_deploy.agent.locks import is_held
+from lekiwi_deploy.agent.output import Output
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.plan import Plan
 from lekiwi_deploy.agent.service_health import due_hook, of_service, state_of
 from lekiwi_deploy.agent.spool import Spool
 from lekiwi_deploy.agent.supervisors import choose as supervisors
 from lekiwi_deploy.agent.supervisors.supervisor import Launch, ProcessSeen, ProcessState
-from lekiwi_deploy.agent.tail import Tail
 from lekiwi_deploy.agent.traffic import choose as traffic
 from lekiwi_deploy.agent.watch import Watch
 from lekiwi_deploy.errors import LekiwiError
@@ -40,6 +40,8 @@ from lekiwi_deploy.wire.ids import DeploymentId, InstanceId
 from lekiwi_deploy.wire.link import ServiceReport, ServiceState, ServiceSwitch, SwitchKind
 from lekiwi_deploy.wire.manifest import HookKind
 
+_LAST_WORDS_S = 0.5
+"""So long a version that lost its hardware has to say when it let go of it."""
 _LOOK_AT_LOCK_S = 0.1
 """How often a program that says nothing is looked at, to see whether it waits for its hardware or owns it."""
 
@@ -51,7 +53,7 @@ class Services:
     def __init__(
         self,
         paths: Paths,
-        tail: Tail,
+        tail: Output,
         logs: Spool,
         *,
         replan: Callable[[], Plan | None],
@@ -79,6 +81,7 @@ class Services:
         self._last: dict[InstanceId, ProcessSeen] = {}
         self._before: frozenset[InstanceId] = frozenset()  # there when what is live became so
         self._back: Plan | None = None
+        self._gone_at: dict[str, float] = {}  # when a version of a service was last in use
         self._said: dict[str, str] = {}  # last words of instances that are gone, by service
 
     async def adopt(self) -> None:
@@ -104,9 +107,14 @@ class Services:
         for instance in list(seen):
             self._changed(instance)
 
-    def begin(self, decided: float) -> None:
-        """A switch was decided (CLOCK_BOOTTIME)."""
+    def begin(self, decided: float, trial: Trial | None) -> None:
+        """A switch was decided (CLOCK_BOOTTIME). `trial`: the one before it; what it lost has been changed over already."""
+        lost = self._lost(trial)
         self.change = Change(decided)
+        for name in lost:
+            self.change.kinds[name] = (SwitchKind.WARM, None)
+            if name in self._gone_at:
+                self.change.ended[name] = self._gone_at[name]
 
     # --- deciding and doing
 
@@ -137,6 +145,12 @@ class Services:
             ),
         )
         self._serving = decided.serving
+        for view in views:
+            known = self._instances.known[view.instance]
+            if view.owns and known.owned_at is None:
+                told = seen[view.instance].told.owns_since
+                known.owned_at = _boottime(told) if told is not None else machine.boottime()
+                self._look_after(view.instance, seen[view.instance], known)
         if self.change is not None:
             for name, kind in decided.kinds.items():
                 self.change.kinds.setdefault(name, (kind.kind, kind.why))
@@ -266,7 +280,7 @@ class Services:
                 known = self._instances.know(process)
                 if instance == mine or process.service != name or not known.locks or known.stopping:
                     continue
-                waits, owns = known.at_the_lock(process, None)
+                waits, owns = self._instances.at_the_lock(process)
                 if owns or (mine not in seen and waits):
                     found[name] = self._said.get(name, "ended") if mine not in seen else "lost its hardware"
         return found
@@ -276,7 +290,8 @@ class Services:
         process = self._instances.seen().get(wanted.instance)
         if wanted.strategy is not Strategy.LOCK or process is None or process.state is not ProcessState.RUNNING:
             return False
-        return process.told.owns_since is None and wanted.instance not in self._serving.values()
+        known = self._instances.know(process)
+        return known.owned_at is None or self._is_let_go(wanted.service, process)
 
     # --- looking
 
@@ -287,18 +302,19 @@ class Services:
         gone = {process.service for process in seen.values() if process.service not in wanted}
         return tuple(sorted(gone | {name for name, instance in wanted.items() if instance not in seen}))
 
-    def fingerprints(self) -> dict[str, str]:
-        """Of what is in use; where nothing is, of what is being started."""
+    def fingerprints(self, trial: Trial | None = None) -> dict[str, str]:
+        """Of what is in use; where nothing is, of what is being started. `trial`: what it lost counts as in use until that is settled."""
         found: dict[str, str] = {}
         targets = set(self._instances.leading.targets().values())
         for process in self._instances.seen().values():
             known = self._instances.know(process)
             if known.is_paused(process) or known.stopping:
                 continue
-            waits = known.at_the_lock(process, None)[0]
-            in_use = process.port in targets if known.by_port else not waits
+            in_use = process.port in targets if known.by_port else not known.locks or known.owned_at is not None
             if in_use or process.service not in found:
                 found[process.service] = process.fingerprint
+        if self.plan is not None:
+            found |= {name: self.plan.fingerprints[name] for name in self._lost(trial)}
         return found
 
     def in_use(self) -> frozenset[DeploymentId]:
@@ -336,9 +352,33 @@ class Services:
                 known = self._instances.know(process)
                 serving = self._serving.get(name) == instance
                 found[name] = of_service(
-                    plan, name, process, known, serving=serving, leading=self._instances.leading, trial=trial
+                    plan,
+                    name,
+                    process,
+                    known,
+                    serving=serving,
+                    settled=not self._is_let_go(name, process),
+                    leading=self._instances.leading,
+                    trial=trial,
                 )
         return found
+
+    def _is_let_go(self, name: str, mine: ProcessSeen) -> bool:
+        """Whether the version before is just about to say when it let go of the hardware that `mine` owns."""
+        known, change = self._instances.know(mine), self.change
+        if change is None or name in change.ended or not known.locks or known.owned_at is None:
+            return False
+        if machine.boottime() - known.owned_at > _LAST_WORDS_S:
+            return False
+        return any(
+            process.service == name and process.instance != mine.instance and not self._only_waits(process)
+            for process in self._instances.seen().values()
+        )
+
+    def _only_waits(self, process: ProcessSeen) -> bool:
+        """Whether it never used its hardware."""
+        known = self._instances.know(process)
+        return known.locks and known.owned_at is None
 
     def healthy(self) -> bool:
         """Whether every service of the plan is ready now, and in use."""
@@ -391,7 +431,7 @@ class Services:
         if process is None or known is None or known.watch is None:
             return None
         if known.locks and known.watch.only_process:
-            return _boottime(process.told.owns_since) if process.told.owns_since is not None else known.watch.ready_at
+            return known.owned_at
         ready = process.started if known.watch.only_process else known.watch.ready_at
         return max(ready, known.led_at) if known.led_at is not None and ready is not None else ready
 
@@ -414,8 +454,8 @@ class Services:
         process = self._instances.seen().get(self.plan.instance(name))
         if ended is None or process is None:
             return None
-        owns = process.told.owns_since
-        began = _boottime(owns) if owns is not None else self.up_at(name)
+        known = self._instances.know(process)
+        began = known.owned_at if known.locks else self.up_at(name)
         return max(0.0, began - ended) * 1000 if began is not None else None
 
     # --- what the supervisor tells
@@ -456,6 +496,8 @@ class Services:
         else:
             if before is not None and before.pid is not None and process.pid != before.pid:
                 self._was_last_used(before)
+            if process.told.released_at is not None:
+                self._was_last_used(process)
             self._last[instance] = process
             known = self._instances.know(process)
             if known.paused is not None and known.paused == process.paused:
@@ -464,29 +506,23 @@ class Services:
         self._nudge()
 
     def _was_last_used(self, process: ProcessSeen) -> None:
-        """The process of an old version has ended: the moment from which nobody served, or used the hardware."""
-        change, plan = self.change, self.plan
-        wanted = plan is not None and process.service in plan.services and plan.instance(process.service)
-        if change is None or process.instance == wanted:
+        """A process has ended, or let go of its hardware: the moment from which nobody served, or used it."""
+        if process.instance in self._instances.known and self._only_waits(process):
             return
-        known = self._instances.known.get(process.instance)
-        if (
-            known is not None
-            and known.locks
-            and process.told.owns_since is None
-            and process.told.waiting_for is not None
-        ):
-            return  # it only waited
         told = process.told.released_at
         at = _boottime(told) if told is not None else process.ended or machine.boottime()
-        change.ended[process.service] = max(at, change.ended.get(process.service, 0.0))
+        self._gone_at[process.service] = at
+        change, plan = self.change, self.plan
+        wanted = plan is not None and process.service in plan.services and plan.instance(process.service)
+        if change is not None and process.instance != wanted:
+            change.ended[process.service] = max(at, change.ended.get(process.service, 0.0))
 
     def _look_after(self, instance: InstanceId, process: ProcessSeen, known: Known) -> None:
         """Watch its health, if that counts."""
         plan = self.plan
         mine = plan is not None and process.service in plan.services and plan.instance(process.service) == instance
         runs = process.state is ProcessState.RUNNING and process.pid is not None and not known.is_paused(process)
-        if known.locks and runs and known.at_the_lock(process, None)[0]:
+        if known.locks and known.owned_at is None:
             runs = False  # it waits for its hardware, and can do nothing before
         keep = known.watch is not None and process.port in self._instances.leading.targets().values()
         checks = (
@@ -514,9 +550,7 @@ class Services:
 
     def _counts_from(self, process: ProcessSeen, known: Known) -> float:
         """From when its checks have their time to pass for the first time."""
-        owns = process.told.owns_since
-        times = [process.started, known.resumed_at or 0.0, _boottime(owns) if owns is not None else 0.0]
-        return max(times)
+        return max(process.started, known.resumed_at or 0.0, known.owned_at or 0.0)
 
     def _passes(self, instance: InstanceId) -> bool:
         known = self._instances.known.get(instance)
