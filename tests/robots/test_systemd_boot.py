@@ -120,3 +120,21 @@ def test_the_same_service_of_another_deployment_runs_although_the_boot_brought_i
     assert machine.run("readlink", f"/proc/{pid}/cwd").stdout.strip() == "/opt/lekiwi/deployments/dep_cccccccc/code"
     agent.do("stop_all")
     agent.leave()
+
+
+def test_what_ends_because_the_robot_is_switched_off_is_no_exit(machine: Machine) -> None:
+    wait = "[Service]\nExecStop=/bin/sh -c 'while [ -e /run/hold ]; do sleep 0.1; done'\n"
+    machine.write("/etc/systemd/system/dbus.service.d/late.conf", wait)  # so that the agent hears all of it
+    machine.boot()
+    machine.run("touch", "/run/hold")
+    agent = Driven(machine)
+    instance = agent.start("web", ["sleep", "1000"])
+    pid = agent.running(instance)
+    machine.run("systemctl", "--no-block", "poweroff")
+    eventually("the service was stopped", lambda: not machine.path(f"/proc/{pid}").exists())
+    machine.run("sleep", "1")
+    seen = agent.do("seen")[instance]
+    assert (seen["state"], seen["exits"]) == ("running", 0)
+    assert agent.do("notes") == []
+    machine.run("rm", "/run/hold")
+    agent.kill()

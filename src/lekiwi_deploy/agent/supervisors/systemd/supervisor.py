@@ -32,6 +32,7 @@ from lekiwi_deploy.errors import LekiwiError, Unavailable
 from lekiwi_deploy.robot.backoff import restart_delay
 from lekiwi_deploy.wire.ids import InstanceId
 
+_SHUTDOWN = "shutdown.target"
 _STEADY_S = 30.0
 """A process that lived for so long starts its back-off over."""
 _LOOK_EVERY_S = 30.0
@@ -65,6 +66,8 @@ class SystemdSupervisor:
         self._instances: dict[InstanceId, Instance] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._adopted = False
+        self._shutdown = False
+        """The machine is being switched off: what ends now is no exit."""
 
     def seen(self) -> Mapping[InstanceId, ProcessSeen]:
         """Every instance that is not stopped."""
@@ -74,6 +77,7 @@ class SystemdSupervisor:
         """Find what an earlier agent, or the boot, started; end what nobody could say anything of. Raises `Unavailable` without a bus."""
         self._files.make()
         await self._manager.open()
+        self._manager.watch(_SHUTDOWN, self._shutting_down)
         await end_commands(self._manager)
         await self._find()
         clear_away(self._files, {known.unit for known in self._instances.values()})
@@ -151,8 +155,6 @@ class SystemdSupervisor:
         self._manager.close()
         self._instances.clear()
 
-    # starting
-
     def _begin(self, launch: Launch, *, exits: int, streak: int) -> None:
         seen = ProcessSeen(
             instance=launch.instance,
@@ -228,12 +230,13 @@ class SystemdSupervisor:
     def _watch(self, known: Instance) -> None:
         self._manager.watch(known.unit, lambda properties: self._news(known, properties))
 
-    # what systemd says
-
     def _news(self, known: Instance, properties: Properties) -> None:
         known.facts = updated(known.facts, properties)
         if not known.asked and self._instances.get(known.seen.instance) is known:
             self._judge(known)
+
+    def _shutting_down(self, properties: Properties) -> None:
+        self._shutdown = self._shutdown or not updated(Facts(), properties).over
 
     def _judge(self, known: Instance) -> None:
         before, facts = known.seen, known.facts
@@ -255,6 +258,8 @@ class SystemdSupervisor:
             self._changed(before.instance)
 
     def _ended(self, known: Instance, how: str) -> None:
+        if self._shutdown:
+            return
         seen, facts = known.seen, known.facts
         now = machine.boottime()
         ended = now - time.monotonic() + facts.ended / 1e6 if facts.ended else now
@@ -304,8 +309,6 @@ class SystemdSupervisor:
         self._changed(known.seen.instance)
         self._order(known, launch, again=True)
 
-    # stopping
-
     async def _end(self, known: Instance, grace_s: float) -> None:
         seen = known.seen
         if await end(self._manager, known, grace_s):
@@ -327,8 +330,6 @@ class SystemdSupervisor:
         del self._instances[known.seen.instance]
         self._changed(known.seen.instance)
 
-    # pausing
-
     async def _freeze(self, instance: InstanceId, wanted: bool) -> None:
         known = self._instances.get(instance)
         if known is None:
@@ -344,8 +345,6 @@ class SystemdSupervisor:
             known.seen = replace(known.seen, paused=wanted)
             self._count(known)
             self._changed(instance)
-
-    # looking at everything
 
     async def _look_again(self) -> None:
         if not self._adopted:
@@ -373,8 +372,6 @@ class SystemdSupervisor:
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
             await self._quietly(self._look_again())
-
-    # small things
 
     def _count(self, known: Instance) -> None:
         try:
