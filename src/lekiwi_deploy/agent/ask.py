@@ -15,6 +15,7 @@ from lekiwi_deploy.wire.encoding import decode, encode
 from lekiwi_deploy.wire.holds import HoldAnswer, HoldAsk, HoldRefused
 from lekiwi_deploy.wire.local import Answer, Ask, NotDone, RobotHere
 from lekiwi_deploy.wire.reasons import Busy, sentence
+from lekiwi_deploy.wire.switch_words import in_words
 
 T = TypeVar("T")
 
@@ -98,6 +99,8 @@ def status_text(here: RobotHere) -> str:
     if report.outcome is not None:
         why = f": {report.outcome.why}" if report.outcome.why else ""
         lines.append(f"outcome   {report.outcome.deployment} {report.outcome.result}{why}")
+        if report.outcome.switches:
+            lines.append(f"switched  {in_words(report.outcome.switches)}")
     if here.traffic:
         lines.append(f"traffic   {here.traffic}")
     if report.services:

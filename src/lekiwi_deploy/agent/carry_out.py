@@ -38,6 +38,7 @@ from lekiwi_deploy.robot.steps import (
 from lekiwi_deploy.robot.trial import baseline
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.link import Result, ServiceSwitch
+from lekiwi_deploy.wire.switch_words import in_words
 
 
 async def carry_out(robot: Robot, step: Step) -> None:
@@ -179,6 +180,7 @@ def _mark_healthy(robot: Robot, deployment: DeploymentId) -> None:
         robot.history.note("healthy", f"{deployment} is healthy again", deployment)
         return
     took = f" after {switch_ms:.0f} ms" if switch_ms is not None else ""
+    took += f": {in_words(switches)}" if switches else ""
     outcome = robot.ledger.outcome
     if outcome is not None and outcome.result is Result.ROLLED_BACK and trial.instead_of is not None:
         text = (

@@ -17,6 +17,7 @@ from lekiwi_deploy.wire.api import Deployment, DeploymentDetail, Rollout
 from lekiwi_deploy.wire.ids import DeploymentId, RolloutId
 from lekiwi_deploy.wire.progress import OutputLine, RolloutStarted
 from lekiwi_deploy.wire.reasons import sentence
+from lekiwi_deploy.wire.switch_words import in_words
 
 
 class Inspected(DeploymentDetail, frozen=True, kw_only=True):
@@ -135,12 +136,22 @@ def _rollout(run: Run, rollout: Rollout, *, robots: bool) -> None:
         took = span((robot.confirmed_at - rollout.created_at).total_seconds()) if robot.confirmed_at else ""
         switch = f"{outcome.switch_ms:.0f} ms" if outcome and outcome.switch_ms is not None else ""
         gap = f"{outcome.gap_ms:.0f} ms" if outcome and outcome.gap_ms is not None else ""
+        how = in_words(outcome.switches) if outcome else ""
         fetched = size(outcome.wire_bytes) if outcome and outcome.wire_bytes else ""
         why = "; ".join(sentence(reason) for reason in robot.waiting) or (
             outcome.why if outcome and outcome.why else ""
         )
-        rows.append((robot.robot, robot.status.value.replace("_", " "), took, switch, gap, fetched, why))
-    titles = (("ROBOT", 0), ("STATUS", 0), ("CONFIRMED", 1), ("SWITCH", 2), ("GAP", 3), ("FETCHED", 4), ("WHY", 0))
+        rows.append((robot.robot, robot.status.value.replace("_", " "), took, switch, gap, how, fetched, why))
+    titles = (
+        ("ROBOT", 0),
+        ("STATUS", 0),
+        ("CONFIRMED", 1),
+        ("SWITCH", 2),
+        ("GAP", 3),
+        ("HOW", 5),
+        ("FETCHED", 4),
+        ("WHY", 0),
+    )
     run.out.table([Column(title, drop) for title, drop in titles], rows)
 
 

@@ -18,6 +18,7 @@ from lekiwi_deploy.cli.verbs.robot_events import events
 from lekiwi_deploy.cli.verbs.upgrade import upgrade
 from lekiwi_deploy.errors import BadInput, LekiwiError
 from lekiwi_deploy.wire.api import NewRobot, Robot, RobotJoin
+from lekiwi_deploy.wire.switch_words import in_words
 
 COLUMNS = (
     Column("ROBOT"),
@@ -111,6 +112,7 @@ def show(run: Run, name: str) -> None:
             ("platform", robot.platform.key if robot.platform else ""),
             ("host", robot.hostname or ""),
             ("agent", agent_story(robot)),
+            ("switched", in_words(robot.outcome.switches) if robot.outcome else ""),
             ("labels", _labels(robot)),
             ("retained", plural(robot.retained, "deployment") if robot.retained else ""),
         ]
@@ -135,7 +137,7 @@ def show(run: Run, name: str) -> None:
                     ago(service.since, now) if service.since else "",
                     str(service.pid or ""),
                     str(service.restarts or ""),
-                    service.detail or "",
+                    service.detail or (f"standby: {service.standby}" if service.standby else ""),
                 )
                 for service in robot.services
             ],
