@@ -25,7 +25,8 @@ from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.http.app import build_app
 from lekiwi_deploy.server.store import audit
 from lekiwi_deploy.wire.agent_proof import is_proved, update_key
-from lekiwi_deploy.wire.api import AgentRelease, AgentUpgrade, Robots, Role, UpgradeRobotStatus, UpgradeStatus
+from lekiwi_deploy.wire.agents import AgentRelease, AgentUpgrade, UpgradeRobotStatus, UpgradeStatus
+from lekiwi_deploy.wire.api import Robots, Role
 from lekiwi_deploy.wire.encoding import encode
 from lekiwi_deploy.wire.ids import EnvironmentName
 from lekiwi_deploy.wire.link import AgentPhase, AgentState, AgentWanted, Desired

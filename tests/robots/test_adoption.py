@@ -240,14 +240,14 @@ def test_an_installation_that_is_killed_anywhere_leaves_a_robot_that_works(
 ) -> None:
     machine.boot()
     world.adopt(machine, options=with_key(world, "--yes")).exited(0)
-    machine.write("/root/dies_at.py", KILLER.read_text())
+    machine.write("/srv/dies_at.py", KILLER.read_text())
     key, step, died = key_of(machine), 0, 0
     program = machine.run("readlink", "-f", "/usr/local/bin/lekiwi-agent").stdout.strip()
     python = str(Path(program).with_name("python"))
     while True:
         for name in ("current", "/usr/local/bin/lekiwi-agent", "/etc/systemd/system/lekiwi-agent-net.service"):
             machine.run("rm", "-f", str(Path("/opt/lekiwi/agent") / name))  # so that every step has something to do
-        install = shlex.join([python, "-I", "/root/dies_at.py", str(step), program, "install"])
+        install = shlex.join([python, "-I", "/srv/dies_at.py", str(step), program, "install"])
         done = machine.run("sh", "-c", install, check=False)
         if done.returncode == 0:
             break

@@ -180,12 +180,12 @@ def test_without_the_guard_the_launcher_goes_back_after_three_starts(robot: Upda
     machine.run("rm", "-f", "/etc/systemd/system/lekiwi-agent-guard.service")
     machine.run("systemctl", "daemon-reload")
     broken = bundle.changed("agent/run.py", RUN, "raise SystemExit(1)")
-    machine.write("/root/other.zip", broken.data)
+    machine.write("/srv/other.zip", broken.data)
     machine.run(
         "/opt/lekiwi/agent/current/bin/python",
         "-m",
         "lekiwi_deploy.agent.self_update.unpack_bundle",
-        "/root/other.zip",
+        "/srv/other.zip",
         "/",
     )
     machine.run(

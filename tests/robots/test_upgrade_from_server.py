@@ -15,7 +15,8 @@ from robots_world import Machines
 from lekiwi_deploy.testing.machine import Machine
 from lekiwi_deploy.testing.machine_network import Lan
 from lekiwi_deploy.testing.waiting import eventually
-from lekiwi_deploy.wire.api import AgentUpgrade, RobotJoin, Robots, UpgradeRobotStatus, UpgradeStatus
+from lekiwi_deploy.wire.agents import AgentUpgrade, UpgradeRobotStatus, UpgradeStatus
+from lekiwi_deploy.wire.api import RobotJoin, Robots
 
 
 @pytest.fixture
@@ -38,9 +39,9 @@ def test_robots_go_over_to_the_servers_agent_one_after_the_other(machines: Machi
     for name in ("kiwi-1", "kiwi-2"):
         machine = fleet[name] = machines(name)
         machine.boot()
-        machine.write("/root/bundle.zip", older.data)
+        machine.write("/srv/bundle.zip", older.data)
         added = world.lekiwi("robots", "add", name, "-p", PROJECT, "--group", "production", "--json").ok()
-        line = ["python3", "-I", "/root/bundle.zip", "--server", world.server.url, "--insecure-http", "--token", "-"]
+        line = ["python3", "-I", "/srv/bundle.zip", "--server", world.server.url, "--insecure-http", "--token", "-"]
         machine.run(*line, stdin=added.json(RobotJoin).token, within_s=180)
     world.lekiwi("api", "GET", "/agent").ok()  # the server knows what it gives
 

@@ -55,8 +55,8 @@ class UpdatingRobot:
         self._attempt = 0
         self.start_server()
         machine.boot()
-        machine.write("/root/bundle.zip", bundle.data)
-        line = ["python3", "-I", "/root/bundle.zip", "--server", self.server.url, "--insecure-http", "--token", "-"]
+        machine.write("/srv/bundle.zip", bundle.data)
+        line = ["python3", "-I", "/srv/bundle.zip", "--server", self.server.url, "--insecure-http", "--token", "-"]
         machine.run(*line, stdin=self.server.join_token, within_s=180)
         self.server.until(lambda: self.server.linked, "linked")
 

@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from lekiwi_deploy.client.address import path
 from lekiwi_deploy.client.transport import Query, Transport
 from lekiwi_deploy.errors import Failed
+from lekiwi_deploy.wire.agents import AgentBundle, AgentRelease, AgentUpgrade, NewAgentUpgrade
 from lekiwi_deploy.wire.api import (
-    AgentBundle,
-    AgentRelease,
-    AgentUpgrade,
     Audit,
     Deployment,
     DeploymentDetail,
@@ -21,7 +19,6 @@ from lekiwi_deploy.wire.api import (
     Identity,
     Joined,
     JoinRequest,
-    NewAgentUpgrade,
     NewDeployment,
     NewProject,
     NewRobot,

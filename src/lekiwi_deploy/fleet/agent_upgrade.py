@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from lekiwi_deploy.wire.api import UpgradeRobotStatus as Status
-from lekiwi_deploy.wire.api import UpgradeStatus
+from lekiwi_deploy.wire.agents import UpgradeRobotStatus as Status
+from lekiwi_deploy.wire.agents import UpgradeStatus
 from lekiwi_deploy.wire.ids import RobotId
 from lekiwi_deploy.wire.link import AgentPhase, AgentState
 

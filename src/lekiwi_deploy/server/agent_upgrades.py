@@ -14,7 +14,7 @@ from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.store import agent_upgrades, audit
 from lekiwi_deploy.server.store.agent_upgrades import MemberRow, UpgradeRow
 from lekiwi_deploy.server.store.database import Transaction
-from lekiwi_deploy.wire.api import AgentBundle, UpgradeRobotStatus, UpgradeStatus
+from lekiwi_deploy.wire.agents import AgentBundle, UpgradeRobotStatus, UpgradeStatus
 from lekiwi_deploy.wire.ids import RobotId
 from lekiwi_deploy.wire.link import AgentWanted
 

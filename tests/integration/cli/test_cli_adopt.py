@@ -11,7 +11,8 @@ import pytest
 from cli_said import Lekiwi
 from scripted_server import Answer, ScriptedServer
 
-from lekiwi_deploy.wire.api import AgentRelease, Project, RobotJoin, ServerInfo
+from lekiwi_deploy.wire.agents import AgentRelease
+from lekiwi_deploy.wire.api import Project, RobotJoin, ServerInfo
 from lekiwi_deploy.wire.ids import ProjectName, RobotId
 
 AWAY = ("--url", "http://10.83.0.1:8080", "--insecure-http", "--group", "production", "--yes")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lekiwi_deploy.fleet.agent_upgrade import LOST, MOST_AT_ONCE, SLOW, Change, Member, Plan, plan
-from lekiwi_deploy.wire.api import UpgradeRobotStatus as Status
-from lekiwi_deploy.wire.api import UpgradeStatus
+from lekiwi_deploy.wire.agents import UpgradeRobotStatus as Status
+from lekiwi_deploy.wire.agents import UpgradeStatus
 from lekiwi_deploy.wire.ids import RobotId
 from lekiwi_deploy.wire.link import AgentPhase, AgentState
 

@@ -12,7 +12,7 @@ from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import plural
 from lekiwi_deploy.cli.table import Cell, Column
 from lekiwi_deploy.errors import EXIT_CODE, BadInput, TimedOut, Unavailable
-from lekiwi_deploy.wire.api import AgentUpgrade, NewAgentUpgrade, UpgradeRobotStatus, UpgradeStatus, UpgradingRobot
+from lekiwi_deploy.wire.agents import AgentUpgrade, NewAgentUpgrade, UpgradeRobotStatus, UpgradeStatus, UpgradingRobot
 from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName, RobotId
 
 _LOOK_S = 1.0

@@ -23,7 +23,7 @@ from lekiwi_deploy.server.agent_bundle.archive import Member, archive
 from lekiwi_deploy.server.agent_bundle.bundle_platforms import bundle_platform
 from lekiwi_deploy.server.agent_bundle.dependencies import Dependencies, forget_others
 from lekiwi_deploy.server.agent_bundle.own_wheel import FILE_NAME, own_wheel
-from lekiwi_deploy.wire.api import AgentBundle, AgentRelease
+from lekiwi_deploy.wire.agents import AgentBundle, AgentRelease
 from lekiwi_deploy.wire.platforms import Platform
 
 REMEMBERED = timedelta(seconds=30)

@@ -10,15 +10,8 @@ from lekiwi_deploy.server.store import agent_upgrades, audit, projects, robots
 from lekiwi_deploy.server.store.agent_upgrades import MemberRow, UpgradeRow
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.targeting import robot_meant
-from lekiwi_deploy.wire.api import (
-    AgentRelease,
-    AgentUpgrade,
-    Identity,
-    NewAgentUpgrade,
-    Role,
-    UpgradeRobotStatus,
-    UpgradingRobot,
-)
+from lekiwi_deploy.wire.agents import AgentRelease, AgentUpgrade, NewAgentUpgrade, UpgradeRobotStatus, UpgradingRobot
+from lekiwi_deploy.wire.api import Identity, Role
 from lekiwi_deploy.wire.ids import RobotId
 from lekiwi_deploy.wire.link import AgentPhase
 

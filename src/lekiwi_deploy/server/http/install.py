@@ -14,7 +14,7 @@ from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.http.asked_url import url_as_asked
 from lekiwi_deploy.server.http.content import OCTETS
 from lekiwi_deploy.server.http.ranges import parse_range
-from lekiwi_deploy.wire.api import AgentBundle, AgentRelease
+from lekiwi_deploy.wire.agents import AgentBundle, AgentRelease
 
 _Request = Request[Any, Any, Any]
 

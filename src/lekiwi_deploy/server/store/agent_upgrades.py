@@ -11,7 +11,7 @@ from lekiwi_deploy.fleet.agent_upgrade import Change
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.json_text import json_text, plain_text
 from lekiwi_deploy.server.store.sessions import lock_all
-from lekiwi_deploy.wire.api import UpgradeRobotStatus, UpgradeStatus
+from lekiwi_deploy.wire.agents import UpgradeRobotStatus, UpgradeStatus
 from lekiwi_deploy.wire.ids import RobotId
 from lekiwi_deploy.wire.link import AgentState, AgentWanted
 from lekiwi_deploy.wire.platforms import Platform
