@@ -9,6 +9,7 @@ import sys
 import zmq
 
 from kiwi.base.host import Host
+from kiwi.common.hardware import Hardware
 
 
 def _port(name: str, default: int) -> int:
@@ -24,14 +25,16 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopping.append(received))
     commands, observations = _port("KIWI_COMMAND_PORT", 5555), _port("KIWI_OBSERVATION_PORT", 5556)
-    try:
-        host = Host(commands, observations)
-    except zmq.ZMQError as error:
-        sys.exit(f"cannot listen on ports {commands} and {observations}: {error}")
-    print(f"motors ready; commands on {host.command_port}, observations on {host.observation_port}", flush=True)
-    host.run(lambda: bool(stopping))
-    host.close()
-    print("wheels stopped, motors released", flush=True)
+    # Everything is imported by now. The version that runs still drives, and has the ports: both become ours here.
+    with Hardware("motors"):
+        try:
+            host = Host(commands, observations)
+        except zmq.ZMQError as error:
+            sys.exit(f"cannot listen on ports {commands} and {observations}: {error}")
+        print(f"motors ready; commands on {host.command_port}, observations on {host.observation_port}", flush=True)
+        host.run(lambda: bool(stopping))
+        host.close()
+        print("wheels stopped, motors released", flush=True)
 
 
 main()
