@@ -169,7 +169,7 @@ class Instances:
         """What has to be there before it is started."""
         launch = plan.launch(service, port)
         assert launch is not None
-        known = Known(plan.services[service], plan.port(service), launch=launch, started_here=True)
+        known = Known(plan.services[service], plan.port(service), launch=launch)
         before = self.known.get(launch.instance)
         if before is not None:
             if before.watch is not None:

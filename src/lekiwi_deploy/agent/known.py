@@ -36,7 +36,6 @@ class Known:
     held: bool = False
     exits: int = 0
     owned_at: float | None = None
-    started_here: bool = False
     was_waiting: bool = False
 
     @property

@@ -43,10 +43,10 @@ def of_service(
     serving: bool,
     settled: bool,
     leading: Leading,
-    trial: Trial | None,
+    welcome: Hooked,
 ) -> ServiceSeen:
     """For the judgement of a trial. Beside the service's own checks it has those that its kind of change-over asks for. `settled`: the
-    version before has said its last words."""
+    version before has said its last words; `welcome`: its hook after the start."""
     service, now = plan.services[name], machine.boottime()
     alive = process.state is ProcessState.RUNNING and not known.stopping and not known.is_paused(process)
     checks = known.watch.seen() if known.watch is not None else {}
@@ -65,8 +65,7 @@ def of_service(
     if service.notify and not process.told.ready and alive and "lock" not in checks:
         since = max(process.started, known.resumed_at or 0.0)
         checks["ready"] = _waiting(now - since > max(READY_S, longest), "did not say READY=1")
-    after = due_hook(service, HookKind.AFTER_START, trial, ()) if known.started_here else Hooked.NONE
-    if after is Hooked.DUE:
+    if welcome in (Hooked.DUE, Hooked.RUNNING):
         checks["after_start"] = _waiting(False, None)
     return ServiceSeen(
         fingerprint=process.fingerprint,

@@ -226,13 +226,18 @@ class Services:
                     standby=self._standby(plan, name, trial, back),
                     fresh=fresh,
                     prepare=Hooked.NONE if there else due_hook(service, HookKind.PREPARE, trial, running),
-                    welcome=Hooked.NONE
-                    if instance in self._before
-                    else due_hook(service, HookKind.AFTER_START, trial, running),
+                    welcome=self._welcome(plan, name, trial),
                     insist=trial is None and self._has_failed(instance),
                 )
             )
         return found
+
+    def _welcome(self, plan: Plan, name: str, trial: Trial | None) -> Hooked:
+        """The hook after the start, of what was started for this trial."""
+        if plan.instance(name) in self._before:
+            return Hooked.NONE
+        running = {kind for service, kind in self._instances.hooks if service == name}
+        return due_hook(plan.services[name], HookKind.AFTER_START, trial, running)
 
     def _has_failed(self, instance: InstanceId) -> bool:
         known = self._instances.known.get(instance)
@@ -359,7 +364,7 @@ class Services:
                     serving=serving,
                     settled=not self._is_let_go(name, process),
                     leading=self._instances.leading,
-                    trial=trial,
+                    welcome=self._welcome(plan, name, trial),
                 )
         return found
 

@@ -1,122 +1,137 @@
-"""Hooks of services, around the switches of a real agent."""
+"""Hooks of services in a real switch: when they run, and what a failure of each means."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
-from agent_robot import AgentRobot, eventually
-from agent_server import AgentServer
+import pytest
+from agent_robot import AgentRobot, body, eventually, free_port, web_code
+from agent_server import AgentServer, web
 
-from lekiwi_deploy.wire.link import DeploymentRef
-from lekiwi_deploy.wire.manifest import Hook, HookKind, ProcessCheck, Service
+from lekiwi_deploy.wire.link import DeploymentRef, TrialPolicy
+from lekiwi_deploy.wire.manifest import Hook, HookKind, HttpCheck, ProcessCheck, Service
 
-RUNS = "import time\ntime.sleep(1000)\n"
+QUICKLY = (HttpCheck(path="/", interval_s=0.1, within_s=5.0),)
+LONG = TrialPolicy(trial_s=30.0)
 
 
-class Arm:
-    """Releases of a service whose hooks write down that they ran."""
+class Diary:
+    """Hooks write into one file what they are and of which version."""
 
-    def __init__(self, server: AgentServer, folder: Path) -> None:
-        self.server, self.book, self.count = server, folder / "book", 0
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.path.touch()
 
-    def release(self, code: str = RUNS, **failing: str) -> DeploymentRef:
-        """`failing`: a hook's kind and what it does after it wrote its line."""
-        self.count += 1
-        hooks = {kind: self._hook(failing.get(kind.value, "true")) for kind in HookKind}
-        service = Service(
-            name="arm", run=("python3", "-u", "arm.py"), content=str(self.count) * 64, health=(ProcessCheck(settle_s=1.0),),
-            stop_grace_s=0.5, hooks=hooks,
-        )  # fmt: skip
-        return self.server.release({"arm.py": code}, [service])
-
-    def _hook(self, then: str) -> Hook:
-        line = f'echo "$LEKIWI_HOOK $LEKIWI_DEPLOYMENT ${{LEKIWI_PREVIOUS_DEPLOYMENT:--}}" >> {self.book}; {then}'
-        return Hook(run=("/bin/sh", "-c", line), timeout_s=5.0)
+    def hooks(self, *kinds: HookKind, failing: HookKind | None = None) -> dict[HookKind, Hook]:
+        line = f'echo "$LEKIWI_VERSION $LEKIWI_HOOK $LEKIWI_PREVIOUS_DEPLOYMENT" >> {self.path}'
+        return {
+            kind: Hook(run=("sh", "-c", f"{line}; echo no good; exit 3" if kind is failing else line)) for kind in kinds
+        }
 
     def lines(self) -> list[str]:
-        """What ran, in order; forgotten afterwards."""
-        text = self.book.read_text() if self.book.exists() else ""
-        self.book.unlink(missing_ok=True)
-        return text.splitlines()
+        return [line.strip() for line in self.path.read_text().splitlines()]
 
 
-def test_hooks_run_around_a_switch_once_each_and_in_order(
-    server: AgentServer, robot: AgentRobot, tmp_path: Path
-) -> None:
-    arm = Arm(server, tmp_path)
+@pytest.fixture
+def diary(tmp_path: Path) -> Diary:
+    return Diary(tmp_path / "diary")
+
+
+def release(server: AgentServer, port: int, text: str, hooks: dict[HookKind, Hook]) -> DeploymentRef:
+    return server.release({"web.py": web_code(text)}, [web(port=port, content=text, health=QUICKLY, hooks=hooks)])
+
+
+def test_hooks_run_once_each_and_in_order(server: AgentServer, robot: AgentRobot, diary: Diary) -> None:
+    port = free_port()
+    hooks = diary.hooks(HookKind.PREPARE, HookKind.AFTER_START)
     robot.start()
-    first = arm.release()
+    first, second = release(server, port, "one", hooks), release(server, port, "two", hooks)
     server.want(first)
     server.healthy(first, good=True)
-    assert arm.lines() == [f"prepare {first.id} -", f"after_start {first.id} -"]
-    second = arm.release(prepare="echo migrated 3 maps")
+    assert diary.lines() == [f"{first.version} prepare", f"{first.version} after_start"]
     server.want(second)
     server.healthy(second, good=True)
-    assert arm.lines() == [
-        f"prepare {second.id} {first.id}",
-        f"before_stop {first.id} -",
-        f"after_start {second.id} {first.id}",
-    ]
-    server.until(lambda: "migrated 3 maps" in server.texts("arm"), "what a hook writes is in the service's log")
+    assert diary.lines()[2:] == [f"{second.version} prepare {first.id}", f"{second.version} after_start {first.id}"]
+    server.want(first)  # it is kept warm: nothing is started
+    server.healthy(first, good=True)
+    assert (body(port), len(diary.lines())) == ("one", 4)
 
 
-def test_a_hook_that_fails_before_the_switch_leaves_the_old_process_alone(
-    server: AgentServer, robot: AgentRobot, tmp_path: Path
+def test_a_failed_prepare_fails_the_deployment_and_touches_nothing(
+    server: AgentServer, robot: AgentRobot, diary: Diary
 ) -> None:
-    arm = Arm(server, tmp_path)
+    port = free_port()
     robot.start()
-    first = arm.release()
+    first = release(server, port, "one", {})
     server.want(first)
     pid = server.healthy(first, good=True).services[0].pid
-    arm.lines()
-    second = arm.release(prepare="echo no calibration; exit 3")
+    second = release(server, port, "two", diary.hooks(HookKind.PREPARE, failing=HookKind.PREPARE))
     server.want(second)
     report = server.outcome(second, "rolled_back")
-    assert report.outcome is not None and report.outcome.why is not None
-    assert report.outcome.why.startswith("arm: prepare failed: /bin/sh -c")
-    assert report.outcome.why.endswith("exited with code 3: no calibration")
-    assert server.healthy(first).services[0].pid == pid
-    assert report.quarantined == (second.id,)
-    eventually("what failed is told to tidy up", lambda: f"on_rollback {second.id} {first.id}" in arm.book.read_text())
-    assert not any(line.startswith("before_stop") for line in arm.lines())
+    assert report.outcome is not None
+    assert report.outcome.why == f"web: prepare failed: {' '.join(hook_of(diary))[:80]} exited with code 3: no good"
+    assert (server.healthy(first).services[0].pid, body(port)) == (pid, "one")
+    assert len(robot.processes()) == 1
 
 
-def test_a_hook_that_fails_after_the_start_takes_the_robot_back(
-    server: AgentServer, robot: AgentRobot, tmp_path: Path
+def hook_of(diary: Diary) -> tuple[str, ...]:
+    return diary.hooks(HookKind.PREPARE, failing=HookKind.PREPARE)[HookKind.PREPARE].run
+
+
+def test_a_failed_after_start_is_a_failed_trial_before_anybody_saw_it(
+    server: AgentServer, robot: AgentRobot, diary: Diary
 ) -> None:
-    arm = Arm(server, tmp_path)
+    port = free_port()
     robot.start()
-    first = arm.release()
+    first = release(server, port, "one", {})
     server.want(first)
-    server.healthy(first, good=True)
-    arm.lines()
-    second = arm.release(after_start="sleep 100")  # longer than it may take
+    pid = server.healthy(first, good=True).services[0].pid
+    kinds = (HookKind.AFTER_START, HookKind.ON_ROLLBACK)
+    second = release(server, port, "two", diary.hooks(*kinds, failing=HookKind.AFTER_START))
     server.want(second)
     report = server.outcome(second, "rolled_back")
-    assert report.outcome is not None and "arm: after_start failed" in (report.outcome.why or "")
-    assert "took longer than 5 s" in (report.outcome.why or "")
-    server.healthy(first, good=True)
-    lines = arm.lines()
-    assert lines == [
-        f"prepare {second.id} {first.id}",
-        f"before_stop {first.id} -",
-        f"after_start {second.id} {first.id}",
-        f"before_stop {second.id} -",
-        f"on_rollback {second.id} {first.id}",
-    ]
+    assert report.outcome is not None and "after_start failed" in (report.outcome.why or "")
+    assert (server.healthy(first).services[0].pid, body(port)) == (pid, "one")
+    eventually(
+        "what failed cleared up after itself",
+        lambda: (
+            diary.lines() == [f"{second.version} after_start {first.id}", f"{second.version} on_rollback {first.id}"]
+        ),
+    )
 
 
-def test_a_hook_that_ended_is_not_run_again_by_the_next_agent(
-    server: AgentServer, robot: AgentRobot, tmp_path: Path
+def test_before_stop_runs_while_the_old_process_is_still_there(
+    server: AgentServer, robot: AgentRobot, diary: Diary
 ) -> None:
-    arm = Arm(server, tmp_path)
+    park = Hook(run=("sh", "-c", f"ps ax | grep -c '[s]leep 4711' >> {diary.path}"))
+
+    def arm(content: str) -> Service:
+        return Service(
+            name="arm",
+            run=("sleep", "4711"),
+            content=content * 64,
+            exclusive="arm",
+            health=(ProcessCheck(settle_s=0.0),),
+            hooks={HookKind.BEFORE_STOP: park},
+        )
+
     robot.start()
-    first = arm.release(after_start="sleep 1")
+    first, second = server.release({"a": "1"}, [arm("a")]), server.release({"a": "2"}, [arm("b")])
     server.want(first)
-    eventually("it was prepared", lambda: arm.book.exists() and "after_start" in arm.book.read_text())
-    robot.kill()
+    server.healthy(first, good=True)
+    server.want(second)
+    server.healthy(second, good=True)
+    assert diary.lines() == ["1"]
+
+
+def test_an_agent_that_dies_in_a_hook_runs_it_again(server: AgentServer, robot: AgentRobot, diary: Diary) -> None:
+    port = free_port()
+    first = release(server, port, "one", diary.hooks(HookKind.PREPARE))
+    robot.start(LEKIWI_FAILPOINT="hook.after")
+    server.until(lambda: server.linked, "it is there")
+    server.want(first)
+    assert robot.died() == -signal.SIGKILL
     robot.start()
     server.healthy(first, good=True)
-    lines = arm.lines()
-    assert lines.count(f"prepare {first.id} -") == 1  # ended, and written down
-    assert 1 <= lines.count(f"after_start {first.id} -") <= 2  # interrupted: once more, unless it had just ended
+    assert diary.lines() == [f"{first.version} prepare"] * 2
