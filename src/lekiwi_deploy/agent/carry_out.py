@@ -167,7 +167,7 @@ def _mark_healthy(robot: Robot, deployment: DeploymentId) -> None:
             switch_ms = (now - change.decided) * 1000
         switches = robot.services.switches(trial.restarted)
         gap_ms = max((switch.gap_ms for switch in switches if switch.gap_ms is not None), default=0.0)
-        robot.services.change = None
+        robot.services.told()
     fp("trial.before_healthy")
     told = trial.told
     robot.remember(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -103,24 +103,21 @@ class Instances:
             self._follow(process.instance, process.service, process.deployment, path)
         return known
 
-    def views(
-        self, ready: Callable[[InstanceId], bool], spoiled: Callable[[DeploymentId], bool], *, weigh: bool
-    ) -> list[Seen]:
-        """All of them, for a decision. `weigh`: their memory counts."""
+    def views(self, spoiled: Collection[DeploymentId], *, weigh: bool) -> list[Seen]:
+        """All of them, for a decision. `spoiled`: deployments that failed here; `weigh`: their memory counts."""
         found: list[Seen] = []
         locks: dict[str, LockSeen] = {}
         hardware = Counter(self.know(process).hardware for process in self.seen().values())
-        for instance, process in self.seen().items():
+        for process in self.seen().values():
             known = self.know(process)
             lock, alone = self._lock(known, process, locks), hardware[known.hardware] == 1
             size = memory.resident(process.pid) if weigh and process.pid is not None else 0
             found.append(
                 known.view(
                     process,
-                    ready=ready(instance),
                     lock=lock,
                     alone=alone,
-                    spoiled=spoiled(process.deployment),
+                    spoiled=process.deployment in spoiled,
                     memory=size,
                 )
             )
@@ -220,6 +217,27 @@ class Instances:
         if known is not None and known.watch is not None:
             known.watch.stop()
         self._tail.leave(instance)
+
+    async def keep_for_boot(self, plan: Plan | None) -> None:
+        """These are what the machine starts at boot without the agent, and where connections are led. Raises `LekiwiError`, `OSError`."""
+        launches: list[Launch] = []
+        targets: dict[int, int] = {}
+        seen = self.seen()
+        for name in plan.services if plan is not None else ():
+            assert plan is not None
+            instance = plan.instance(name)
+            port = None
+            if plan.by_port(name):
+                process = seen.get(instance)
+                port = process.port if process is not None else self.private_port(instance)
+                public = plan.port(name)
+                assert public is not None and port is not None
+                targets[public] = port
+            launch = plan.launch(name, port)
+            assert launch is not None
+            launches.append(launch)
+        await self.leading.keep_for_boot(targets)  # first: the supervisor keeps it together with the units
+        await self.supervisor.keep_for_boot(tuple(launches))
 
     async def stop_all(self) -> None:
         """Stop everything, and lead no traffic any more."""

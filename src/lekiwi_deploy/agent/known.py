@@ -38,6 +38,10 @@ class Known:
     owned_at: float | None = None
     was_waiting: bool = False
 
+    def begin_anew(self) -> None:
+        """It has another process."""
+        self.owned_at, self.was_waiting = None, False
+
     @property
     def hardware(self) -> str | None:
         """What it may own."""
@@ -53,13 +57,17 @@ class Known:
         """Whether it listens on a private port."""
         return self.service is not None and self.public is not None and strategy(self.service) is not Strategy.STOP
 
+    def passes(self, process: ProcessSeen) -> bool:
+        """Whether all its checks pass now, and it has said that it is ready if it is to say so."""
+        if self.watch is None or (self.service is not None and self.service.notify and not process.told.ready):
+            return False
+        return self.watch.passes()
+
     def is_paused(self, process: ProcessSeen) -> bool:
         """As asked for, while its supervisor is at it."""
         return process.paused if self.paused is None else self.paused
 
-    def view(
-        self, process: ProcessSeen, *, ready: bool, lock: LockSeen | None, alone: bool, spoiled: bool, memory: int
-    ) -> Seen:
+    def view(self, process: ProcessSeen, *, lock: LockSeen | None, alone: bool, spoiled: bool, memory: int) -> Seen:
         """For `robot/instances.py`."""
         alive = process.state is ProcessState.RUNNING and not self.stopping
         waiting, owns = self.at_the_lock(process, lock, alone=alone)
@@ -70,7 +78,7 @@ class Known:
             stopping=self.stopping or process.state is ProcessState.STOPPING,
             paused=self.is_paused(process),
             started=process.started,
-            ready=ready and alive,
+            ready=alive and self.passes(process),
             port=process.port,
             public=self.public,
             hardware=self.hardware,
