@@ -21,6 +21,8 @@ SILENT_S = 15.0
 """Without an answer, later."""
 LINKS_S = 40.0
 """To be linked, where the server can be reached."""
+RETURNS_S = 90.0
+"""To be linked after a network came back: longer than the longest pause between two tries to link."""
 STAYS_S = 45.0
 WITHOUT_LINK_S = 600.0
 """After so long without a network the link is waited for no more."""
@@ -133,7 +135,8 @@ def unsound(wanted: AgentWanted) -> str | None:
 class Watched:
     """A release on trial, in seconds. `since`: it was gone over to; `answered_for`: it has answered without a break, None: it does not
     now; `silent_for`: since its last answer (or since the change). `linked_before`: the release before was linked. `reachable`: the
-    release before can reach the server now; None: nobody tried."""
+    release before can reach the server now; None: nobody tried. `returned_for`: since it could again, after it could not; None: it always
+    could."""
 
     since: float
     answered_for: float | None
@@ -142,6 +145,7 @@ class Watched:
     linked: bool
     linked_before: bool
     reachable: bool | None = None
+    returned_for: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +180,14 @@ def judge(seen: Watched) -> Wait | Stay | GoBack:
         return Wait()
     if seen.linked_before and not seen.linked:
         if seen.since < LINKS_S:
-            return Wait()
+            return Wait(try_server=seen.since >= LINKS_S / 4)  # early, to know of an outage that ends meanwhile
         if seen.reachable is None:
             return Wait(try_server=True)
-        if seen.reachable:
+        if seen.reachable and (seen.returned_for is None or seen.returned_for >= RETURNS_S):
             return GoBack(f"it was not linked after {seen.since:.0f} s, though the server can be reached")
         if seen.since < WITHOUT_LINK_S:
             return Wait(try_server=True)
-        return Stay("it runs; there is no network to try its link with")
+        return Stay("it runs; there is no steady network to try its link with")
     if seen.answered_for < STAYS_S:
         return Wait()
     return Stay("it runs and is linked" if seen.linked else "it runs")

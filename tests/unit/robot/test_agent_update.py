@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lekiwi_deploy.robot.agent_update import (
     BEGINS_S,
     LINKS_S,
+    RETURNS_S,
     SILENT_S,
     STARTS,
     STAYS_S,
@@ -173,10 +174,19 @@ def test_one_that_answers_and_links_stays_after_a_while() -> None:
 
 def test_one_that_does_not_link_goes_only_if_the_server_can_be_reached() -> None:
     mute = {"answered_for": LINKS_S, "silent_for": 0.0}
-    assert judge(watched(LINKS_S - 1, **mute)) == Wait()
+    assert judge(watched(1, answered_for=1.0, silent_for=0.0)) == Wait()
+    assert judge(watched(LINKS_S - 1, **mute, reachable=True)) == Wait(try_server=True)
     assert judge(watched(LINKS_S, **mute)) == Wait(try_server=True)
     assert isinstance(judge(watched(LINKS_S + 1, **mute, reachable=True)), GoBack)
     assert judge(watched(LINKS_S + 1, **mute, reachable=False)) == Wait(try_server=True)
+
+
+def test_after_a_network_came_back_the_link_has_time_to_do_so_too() -> None:
+    mute = {"answered_for": 100.0, "silent_for": 0.0, "reachable": True}
+    assert judge(watched(200, **mute, returned_for=0.0)) == Wait(try_server=True)
+    assert judge(watched(200, **mute, returned_for=RETURNS_S - 1)) == Wait(try_server=True)
+    assert isinstance(judge(watched(200, **mute, returned_for=RETURNS_S)), GoBack)
+    assert isinstance(judge(watched(WITHOUT_LINK_S, **mute, returned_for=1.0)), Stay)
 
 
 def test_a_robot_without_a_network_keeps_it_in_the_end() -> None:

@@ -79,6 +79,8 @@ def _watch(paths: Paths, places: Places, trial: Trial) -> Stay | GoBack | None:
     began = last = time.monotonic()
     answers_since: float | None = None
     reachable: bool | None = None
+    returned: float | None = None
+    missed = False
     while True:
         elsewhere = places.current != trial.new  # first: `before-start` says why before it goes back
         why = places.went_back()
@@ -101,11 +103,15 @@ def _watch(paths: Paths, places: Places, trial: Trial) -> Stay | GoBack | None:
                 linked=alive is not None and alive.linked,
                 linked_before=trial.linked,
                 reachable=reachable,
+                returned_for=now - returned if returned is not None else None,
             )
         )
         if not isinstance(verdict, Wait):
             return verdict
-        reachable = _server_is_there(paths) if verdict.try_server else None
+        if verdict.try_server:
+            reachable = _server_is_there(paths)
+            missed = missed or not reachable
+            returned = None if not reachable else returned or (time.monotonic() if missed else None)
         time.sleep(_LOOK_S)
 
 
