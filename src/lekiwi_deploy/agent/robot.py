@@ -90,6 +90,7 @@ class Robot:
             self.logs,
             replan=self.plan_again,
             plan_of=self.plan_of,
+            whole=self.slots.laid_out.__contains__,
             hook_ran=self._hook_ran,
             nudge=self.nudge,
             note=self._note_of_service,
