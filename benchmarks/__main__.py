@@ -9,10 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import agent_figures, fleet_figures, switch_under_load, systemd_figures
+from benchmarks import agent_figures, fleet_figures, handover, switch_under_load, systemd_figures
 from benchmarks.figure import Figure, as_json, table
 
-GROUPS = ("fleet", "agent", "traffic", "systemd", "content")
+GROUPS = ("fleet", "agent", "handover", "traffic", "systemd", "content")
 
 
 def main() -> int:
@@ -34,6 +34,8 @@ def main() -> int:
     figures: list[Figure] = []
     if "agent" in groups:
         figures += agent_figures.measure()
+    if "handover" in groups:
+        figures += handover.measure(wishes.switches)
     if "traffic" in groups:
         figures += switch_under_load.measure(wishes.switches)
     if "systemd" in groups:
