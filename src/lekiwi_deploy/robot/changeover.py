@@ -154,7 +154,7 @@ def _by_lock(wanted: Wanted, mine: Seen, rivals: list[Seen], world: World) -> Pa
             wanted,
             calm=_greeting(wanted, mine) + _standby(wanted, mine, rivals, world),
             disturbing=tuple(StopInstance(one.instance) for one in others),
-            target=mine.port if (mine.ready and welcome or wanted.insist) and not self_held(mine) else None,
+            target=mine.port if ((mine.ready and welcome) or wanted.insist) and not self_held(mine) else None,
             serving=True,
             minds=minds,
         )
