@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import agent_figures, fleet_figures, handover, switch_under_load, systemd_figures
+from benchmarks import agent_figures, fleet_figures, handover, switch_under_load, systemd_figures, warm_on_robot
 from benchmarks.figure import Figure, as_json, table
 
 GROUPS = ("fleet", "agent", "handover", "traffic", "systemd", "content")
@@ -40,6 +40,7 @@ def main() -> int:
         figures += switch_under_load.measure(wishes.switches)
     if "systemd" in groups:
         figures += systemd_figures.measure()
+        figures += warm_on_robot.measure()
     if "content" in groups and wishes.clone is not None:
         from benchmarks import content_figures
 

@@ -61,9 +61,11 @@ def measure(switches: int = 20) -> list[Figure]:
     cpu = [1000 * seconds for _, seconds in back]
     return [
         _figure("hand-over gap, p50", statistics.median(gaps), statistics.median(stops), "stop and start"),
-        _figure("hand-over gap, p99", _p99(gaps), _p99(stops), "stop and start", limit=50),
+        _figure("hand-over gap, p99", percentile(gaps, 0.99), percentile(stops, 0.99), "stop and start", limit=50),
         _figure("back to a warm version, decided → serving, p50", statistics.median(ways), 2000, "its import"),
-        _figure("back to a warm version, decided → serving, p99", _p99(ways), 2000, "its import", limit=100),
+        _figure(
+            "back to a warm version, decided → serving, p99", percentile(ways, 0.99), 2000, "its import", limit=100
+        ),
         Figure(name="agent, processor per switch to a warm version", value=statistics.median(cpu), unit="ms"),
     ]
 
@@ -87,8 +89,9 @@ def _gaps(seen: list[tuple[Outcome, float]], kind: SwitchKind) -> list[float]:
     return [switch.gap_ms for switch in switches if switch.gap_ms is not None]
 
 
-def _p99(values: list[float]) -> float:
-    return sorted(values)[int(0.99 * (len(values) - 1) + 0.999)]
+def percentile(values: list[float], share: float) -> float:
+    """The value that so many are not above, of those that were measured."""
+    return sorted(values)[int(share * (len(values) - 1) + 0.999)]
 
 
 def _alternate(switches: int, files: dict[str, str], *, pause_s: float = 0.3) -> list[tuple[Outcome, float]]:
