@@ -66,6 +66,40 @@ def test_killed_anywhere_it_converges(server: AgentServer, robot: AgentRobot, na
     assert len(robot.processes()) <= 2  # and the one before is kept warm
 
 
+ON_THE_WAY_BACK = (
+    *("switch.before_journal", "switch.after_journal", "switch.after_link", "switch.before_lead", "switch.after_lead"),
+    *("trial.before_healthy", "trial.after_healthy", "trial.after_good"),
+)
+
+
+@pytest.mark.parametrize("name", ON_THE_WAY_BACK)
+def test_killed_anywhere_on_the_way_back_to_a_warm_version_it_converges(
+    server: AgentServer, robot: AgentRobot, name: str
+) -> None:
+    port = free_port()
+    first, second = (
+        server.release({"web.py": web_code(text)}, [web(port=port, content=text, health=QUICKLY)])
+        for text in ("one", "two")
+    )
+    robot.start()
+    server.want(first)
+    pid = server.healthy(first, good=True).services[0].pid
+    server.want(second)
+    server.healthy(second, good=True)
+    eventually("the one before is paused", lambda: len(robot.awake()) == 1)
+    robot.kill()
+    assert body(port) == "two"
+    robot.start(LEKIWI_FAILPOINT=name)
+    server.until(lambda: server.linked, "it is back")
+    server.want(first)
+    assert robot.died() == -signal.SIGKILL
+    assert body(port) in ("one", "two")  # somebody always serves
+    robot.start()
+    report = server.healthy(first, good=True)
+    assert (body(port), robot.current(), report.services[0].pid) == ("one", first.id, pid)
+    eventually("only one version runs", lambda: len(robot.awake()) == 1)
+
+
 def test_services_outlive_the_agent_and_are_taken_over(server: AgentServer, robot: AgentRobot) -> None:
     port = free_port()
     robot.start()
