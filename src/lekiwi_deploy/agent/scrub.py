@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import ctypes
 import os
-import platform
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +30,7 @@ CALM_S = 20.0
 """How long after its start the agent lets the machine settle before it reads much."""
 EVERY_S = 60.0
 PASS_S = 24 * 3600.0
-"""In what time everything is read once; small stores are through sooner."""
+"""In what time everything is read once, at most, and how long the scrubber rests then."""
 LEAST_BYTES = 4 << 20
 """How much is read at once, at least: while it is, nothing can be laid out."""
 _AT_BOOT_BYTES = 32 << 20
@@ -57,6 +56,7 @@ class Scrubber:
         self._robot = robot
         self._calm_s = CALM_S if hurry is None else float(hurry)
         self._every_s = EVERY_S if hurry is None else float(hurry)
+        self._rest_s = PASS_S if hurry is None else float(hurry)
         self._path = robot.paths.agent / "scrub.json"
         self._state = self._load()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scrub", initializer=_give_way)
@@ -67,11 +67,12 @@ class Scrubber:
         try:
             await asyncio.sleep(self._calm_s)
             await self.after_boot()
+            through = False
             while True:
-                await asyncio.sleep(self._every_s)
+                await asyncio.sleep(self._rest_s if through else self._every_s)
                 try:
-                    await self.some()
-                except OSError as error:
+                    through = await self.some()
+                except (OSError, LekiwiError) as error:
                     self._robot.history.trouble(f"the disk could not be read again: {error}")
         finally:
             self._stopped.set()
@@ -87,8 +88,8 @@ class Scrubber:
                 await self._read_tree(deployment, own=False)
         self._save(msgspec.structs.replace(self._state, boot=boot))
 
-    async def some(self) -> None:
-        """The next part of the pass: some objects, and after the last one the trees."""
+    async def some(self) -> bool:
+        """The next part of the pass: some objects, and after the last one the trees. Whether that was the end of it."""
         state = self._state
         if not state.cursor:
             total = await self._in_thread(lambda: sum(stored.size for stored in self._robot.slots.objects.stored()))
@@ -101,6 +102,7 @@ class Scrubber:
             for deployment in sorted(self._robot.slots.laid_out):
                 await self._read_tree(deployment, own=True)
         self._save(msgspec.structs.replace(state, cursor=last))
+        return not last
 
     def _read_objects(self, after: str, budget: int) -> tuple[str, list[tuple[StoredObject, str]]]:
         """Where to go on ("": through), and what was damaged, with what became of it."""
@@ -188,6 +190,6 @@ def _give_way() -> None:
     """This thread computes and reads only when nobody else wants to."""
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
-    number = _IOPRIO_SET.get(platform.machine())
+    number = _IOPRIO_SET.get(os.uname().machine)
     if number is not None:
         ctypes.CDLL(None).syscall(number, 1, 0, _IDLE)

@@ -63,7 +63,8 @@ def test_the_kernel_strikes_at_every_call(deploys: Deployer, base: Path, tmp_pat
     points = points_of(copied(base, tmp_path), kind, log)
     assert points, log.read_text()[:2000]
     violations: dict[str, list[str]] = {}
-    runs = struck = 0
+    runs = 0
+    missed: list[str] = []
     turn = KINDS.index(kind)
     for number, strike in enumerate(STRIKES if soak else (STRIKES[0], STRIKES[1 + turn % 3])):
         chosen = points if soak else [points[at - 1] for at in spread(len(points), 1, turn=3 * number + turn)]
@@ -71,10 +72,11 @@ def test_the_kernel_strikes_at_every_call(deploys: Deployer, base: Path, tmp_pat
             root = copied(base, tmp_path)
             told = straced(root, kind, log, "-e", f"inject={kind}:{strike}:when={at}")
             runs += 1
-            struck += told.code != 0 or "(INJECTED)" in log.read_text(errors="replace")
+            if told.code == 0 and "(INJECTED)" not in log.read_text(errors="replace"):
+                missed.append(f"{strike} at {at}")
             found = settle(deploys, root, told)
             if found:
                 violations[f"{strike} at {at}"] = found
-    print(f"strace {kind}: {runs} runs at {len(points)} points, {struck} struck, {len(violations)} violations")
+    print(f"strace {kind}: {runs} runs at {len(points)} points, {len(missed)} missed, {len(violations)} violations")
     assert not violations
-    assert struck >= 0.8 * runs
+    assert len(missed) <= 0.2 * runs, missed
