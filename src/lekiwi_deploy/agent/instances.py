@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from lekiwi_deploy.agent import machine, memory, private_ports
+from lekiwi_deploy.agent.cutting import cut
 from lekiwi_deploy.agent.failpoints import fp
 from lekiwi_deploy.agent.hooks import log_to, run_hook
 from lekiwi_deploy.agent.known import Known
@@ -25,6 +26,7 @@ from lekiwi_deploy.agent.supervisors.supervisor import Launch, ProcessSeen, Proc
 from lekiwi_deploy.errors import LekiwiError
 from lekiwi_deploy.robot.instance_types import (
     Action,
+    CutConnections,
     HoldDown,
     LeadTraffic,
     Pause,
@@ -58,6 +60,8 @@ class Instances:
         self.known: dict[InstanceId, Known] = {}
         self.hooks: set[tuple[str, HookKind]] = set()
         """Those that run now."""
+        self.cuts = True
+        """Whether connections can be cut here, as far as is known."""
         self.supervisor: Supervisor
         self.leading: Leading
         self._paths = paths
@@ -147,6 +151,8 @@ class Instances:
                 known = self.known[instance]
                 known.stopping = True
                 self._later(self._stop(instance, known))
+            case CutConnections(instance):
+                self._cut(instance)
             case HoldDown(instance, held):
                 self.known[instance].held = held
                 self.supervisor.hold_down(instance, held)
@@ -305,6 +311,13 @@ class Instances:
                     self._nudge()
                 elif count:
                     known.connections = count
+
+    def _cut(self, instance: InstanceId) -> None:
+        port = self.seen()[instance].port
+        if port is not None and cut(port):
+            self.known[instance].connections = 0
+        else:
+            self.cuts = False  # it is stopped then, which ends them, too
 
     async def _stop(self, instance: InstanceId, known: Known) -> None:
         try:

@@ -149,6 +149,7 @@ class Services:
                 trial=trial is not None,
                 eager=trial is None or trial.told or trial.instead_of is not None,
                 lost=frozenset(self._wanting.lost(plan, trial)),
+                cuts=self._instances.cuts,
             ),
         )
         self._serving = decided.serving

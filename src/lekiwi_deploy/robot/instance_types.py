@@ -110,7 +110,7 @@ class Room:
 class World:
     """What else counts. `targets`: public port → private port, in force. `locked`: hardware whose lock somebody holds. `now`:
     CLOCK_BOOTTIME seconds. `trial`: what is live is on trial. `eager`: nothing waits for the other services of the change. `lost`: services
-    whose version on trial died while the one before took its place: not started again."""
+    whose version on trial died while the one before took its place: not started again. `cuts`: connections can be cut here."""
 
     targets: Mapping[int, int] = field(default_factory=dict)
     locked: frozenset[str] = frozenset()
@@ -119,6 +119,7 @@ class World:
     trial: bool = False
     eager: bool = False
     lost: frozenset[str] = frozenset()
+    cuts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,13 @@ class HoldDown:
 
 
 @dataclass(frozen=True, slots=True)
+class CutConnections:
+    """Those that are left when the time to drain is over: nobody waits for an answer of a process that is paused."""
+
+    instance: InstanceId
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """No processor for it, until it is needed."""
 
@@ -181,7 +189,9 @@ class RunHook:
     hook: HookKind
 
 
-Action = StartInstance | StartStandby | LeadTraffic | StopInstance | HoldDown | Pause | Resume | RunHook
+Action = (
+    StartInstance | StartStandby | LeadTraffic | CutConnections | StopInstance | HoldDown | Pause | Resume | RunHook
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from lekiwi_deploy.robot.changeover import Part, advance, self_held
 from lekiwi_deploy.robot.instance_types import (
     Action,
     Changes,
+    CutConnections,
     HoldDown,
     Kind,
     LeadTraffic,
@@ -37,7 +38,7 @@ KEEP_S = 600.0
 """How long after a switch the version before is kept warm, at least."""
 _LOOK_AGAIN_S = 30.0
 """While something is kept warm: memory may have become short."""
-_ORDER = (Resume, RunHook, StartInstance, StartStandby, LeadTraffic, HoldDown, StopInstance, Pause)
+_ORDER = (Resume, RunHook, StartInstance, StartStandby, LeadTraffic, HoldDown, StopInstance, CutConnections, Pause)
 
 
 def changes(wanted: Iterable[Wanted], seen: Iterable[Seen], world: World) -> Changes:
@@ -123,7 +124,7 @@ def _left_behind(
         keep_in = one.left_at + KEEP_S - world.now
         keep = (
             one.alive
-            and (one.paused or not one.connections)  # whoever is connected would wait for an answer for ever
+            and (one.paused or not one.connections or world.cuts)
             and not one.spoiled
             and wanted.warm is not Warm.NEVER
             and one.left_at == newest[one.service]
@@ -133,7 +134,9 @@ def _left_behind(
         if not keep:
             actions.append(StopInstance(one.instance))
             continue
-        if not one.paused and not one.watchdog:
+        if one.connections and not one.paused:
+            actions.append(CutConnections(one.instance))
+        elif not one.paused and not one.watchdog:
             actions.append(Pause(one.instance))
         times.append(min(_LOOK_AGAIN_S, keep_in) if keep_in > 0 else _LOOK_AGAIN_S)
     return actions, min(times, default=None)

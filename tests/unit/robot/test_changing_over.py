@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from lekiwi_deploy.robot.instance_types import (
+    CutConnections,
     HoldDown,
     Hooked,
     Kind,
@@ -97,7 +98,10 @@ def test_the_old_one_drains_then_is_paused_then_stopped() -> None:
     draining = after(left_at=90.0, connections=3)
     assert (draining.actions, draining.wake_in_s) == ((), pytest.approx(20.0))
     assert after(left_at=90.0, connections=0).actions == (Pause(OLD),)
-    assert after(left_at=60.0, connections=3).actions == (StopInstance(OLD),)  # its deadline is over
+    assert after(left_at=60.0, connections=3).actions == (CutConnections(OLD),)  # its deadline is over
+    unable = world(targets=led, cuts=False)
+    late = [old_web(left_at=60.0, connections=3), new_web(ready=True)]
+    assert changes([web()], late, unable).actions == (StopInstance(OLD),)
     assert after(left_at=90.0, paused=True).actions == ()
     assert after(left_at=90.0, connections=0, watchdog=True).actions == ()  # one that must feed a watchdog runs on
     assert after(left_at=90.0, connections=0, spoiled=True).actions == (StopInstance(OLD),)

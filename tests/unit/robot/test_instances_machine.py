@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from lekiwi_deploy.robot.instance_types import (
     Changes,
+    CutConnections,
     HoldDown,
     LeadTraffic,
     Pause,
@@ -210,6 +211,8 @@ class Robot(RuleBasedStateMachine):
                     one.stopping, one.paused = True, False
                 else:
                     self.vanish(instance)
+            case CutConnections(instance):
+                self.processes[instance].connections = 0
             case HoldDown(instance, held):
                 self.processes[instance].held = held
             case Pause(instance):
