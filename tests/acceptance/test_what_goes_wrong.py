@@ -71,7 +71,7 @@ def test_a_first_release_that_never_becomes_healthy_is_reported_as_failed(world_
 def test_a_service_that_ignores_sigterm_is_ended_after_its_grace(world_with: Worlds) -> None:
     world = world_with(1)
     stubborn = WEB.replace("lambda *_: os._exit(0)", "signal.SIG_IGN")
-    yaml = YAML.replace("    port: 8000\n", "    port: 8000\n    stop_grace: 1s\n")
+    yaml = YAML.replace("    port: 8000\n", "    port: 8000\n    stop_grace: 1s\n    drain: 0s\n    warm: never\n")
     world.release("stubborn", **{"web.py": stubborn, "lekiwi.yaml": yaml})
     pid = int(world.pid_of(world.robots[0]))
     two = world.release("two", **{"lekiwi.yaml": yaml})

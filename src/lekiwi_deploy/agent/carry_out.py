@@ -264,11 +264,15 @@ async def _prune(robot: Robot, deployment: DeploymentId) -> None:
     robot.collect_due = True
 
 
+def spare(robot: Robot) -> tuple[DeploymentId, ...]:
+    """Deployments that are retained although nothing needs them, oldest first."""
+    return keeping(robot, robot.slots.current(), fallback_of(robot), most=0).prune
+
+
 async def make_room(robot: Robot) -> bool:
     """The disk was too full: forget the older half of what is retained, and remove what nothing needs. Whether that gave room."""
-    current, back = robot.slots.current(), fallback_of(robot)
-    spare = keeping(robot, current, back, most=0).prune
-    for deployment in spare[: (len(spare) + 1) // 2]:
+    found = spare(robot)
+    for deployment in found[: (len(found) + 1) // 2]:
         await _prune(robot, deployment)
     return await collect(robot) > 0
 

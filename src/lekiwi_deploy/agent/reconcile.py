@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from lekiwi_deploy.agent.carry_out import carry_out, collect, make_room
+from lekiwi_deploy.agent.carry_out import carry_out, collect, make_room, spare
 from lekiwi_deploy.agent.observe import observe
 from lekiwi_deploy.agent.robot import Robot
 from lekiwi_deploy.content.objects import CorruptObject
@@ -15,7 +15,7 @@ from lekiwi_deploy.robot.backoff import fetch_delay
 from lekiwi_deploy.robot.steps import Activate, LayOut, Next, Observed, Step, next_steps
 from lekiwi_deploy.robot.trial import Waiting
 from lekiwi_deploy.robot.wanted import target
-from lekiwi_deploy.wire.reasons import DiskFull
+from lekiwi_deploy.wire.reasons import DiskFull, LowDisk
 
 _LONGEST_S = 300.0
 
@@ -34,7 +34,7 @@ async def reconcile(robot: Robot) -> None:
             for step in next_.steps:
                 await _do(robot, step)
             if not next_.steps:
-                if robot.collect_due:
+                if robot.collect_due or (_short_of_disk(robot) and spare(robot)):
                     await _give_room(robot, seen)
                 troubles = 0
                 await _nudged(robot, _wake_in(robot, seen))
@@ -78,11 +78,16 @@ async def _do(robot: Robot, step: Step) -> None:
 
 
 async def _give_room(robot: Robot, seen: Observed) -> None:
-    full = any(isinstance(reason, DiskFull) for reason in seen.blocked.values())
+    full = any(isinstance(reason, DiskFull) for reason in seen.blocked.values()) or _short_of_disk(robot)
     gave = await make_room(robot) if full else await collect(robot) > 0
     if full and gave:
         robot.fetches.unblock()
         robot.nudge()
+
+
+def _short_of_disk(robot: Robot) -> bool:
+    """Whether a switch waits for room on the disk, which old deployments may take."""
+    return any(isinstance(reason, LowDisk) for reason in robot.waiting)
 
 
 async def _nudged(robot: Robot, within_s: float) -> None:

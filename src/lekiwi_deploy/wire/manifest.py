@@ -158,7 +158,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     bytes; `battery`: percent; `temperature`: highest, degrees Celsius; `load`: highest one-minute load average per processor;
     `power_good`: no under-voltage or throttling now; `clock`: it is neither before this release was made nor far in the future."""
 
-    disk_free: int | None = 100_000_000
+    disk_free: int | None = None
     memory_free: int | None = None
     battery: float | None = None
     temperature: float | None = None

@@ -11,7 +11,11 @@ from lekiwi_deploy.server.builds.strict_yaml import Value
 from lekiwi_deploy.wire.manifest import Conditions
 
 DISK_FREE: Key[int | None] = Key(
-    "disk_free", Size(0, 10**14), "The least free room on the disk that deployments lie on.", Conditions().disk_free
+    "disk_free",
+    Size(0, 10**14),
+    "The least free room on the disk that deployments lie on.",
+    None,
+    "what the release itself takes",
 )
 MEMORY_FREE: Key[int | None] = Key("memory_free", Size(0, 10**13), "The least memory that is available.", None, "any")
 BATTERY: Key[float | None] = Key(
