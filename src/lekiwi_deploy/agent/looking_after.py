@@ -9,6 +9,7 @@ from lekiwi_deploy.agent.known import Known
 from lekiwi_deploy.agent.plan import Plan
 from lekiwi_deploy.agent.supervisors.supervisor import ProcessSeen, ProcessState
 from lekiwi_deploy.agent.watch import Watch
+from lekiwi_deploy.agent.whose_port import is_strangers
 
 
 def look_after(
@@ -40,4 +41,9 @@ def look_after(
             started=max(process.started, known.resumed_at or 0.0, known.owned_at or 0.0),
             changed=nudge,
             run_command=instances.supervisor.run,
+            is_strangers=_checked(process.pid, launch.family) if known.by_port and known.resumed_at is None else None,
         )
+
+
+def _checked(pid: int | None, family: str) -> Callable[[int], bool]:
+    return lambda port: pid is not None and is_strangers(port, pid, family)

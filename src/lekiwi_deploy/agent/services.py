@@ -165,8 +165,9 @@ class Services:
         if leading.wait_s() > 0:
             actions = tuple(action for action in actions if not isinstance(action, LeadTraffic))
             wake = min(leading.wait_s(), wake if wake is not None else leading.wait_s())
-        if any(self._is_mute(one) for one in wanted):
-            wake = min(_LOOK_AT_LOCK_S, wake if wake is not None else _LOOK_AT_LOCK_S)
+        looks = [pause for one in wanted if (pause := self._look_again_in(one)) is not None]
+        if looks:
+            wake = min(*looks, wake if wake is not None else looks[0])
         return Changes(actions=actions, kinds=decided.kinds, serving=decided.serving, wake_in_s=wake)
 
     async def carry_out(self, actions: tuple[Action, ...], previous: DeploymentId | None) -> None:
@@ -197,16 +198,17 @@ class Services:
         self._instances.hooks.add((service, kind))
         self._instances.later(run())
 
-    def _is_mute(self, wanted: Wanted) -> bool:
-        """Whether only the kernel can say how far it is with the lock."""
+    def _look_again_in(self, wanted: Wanted) -> float | None:
+        """When only the kernel can say how far it is with the lock."""
         process = self._instances.seen().get(wanted.instance)
         if wanted.strategy is not Strategy.LOCK or process is None or process.state is not ProcessState.RUNNING:
-            return False
+            return None
         known = self._instances.know(process)
         others = (one for one in self._instances.known.values() if one is not known and one.hardware == known.hardware)
-        if any(one.owned_at is not None and not one.stopping for one in others):
-            return True
-        return known.owned_at is None or self._timing.about_to_tell(wanted.service, process)
+        taken = any(one.owned_at is not None and not one.stopping for one in others)
+        if not taken and known.owned_at is not None and not self._timing.about_to_tell(wanted.service, process):
+            return None
+        return _LOOK_AT_LOCK_S if machine.boottime() - process.started < 60.0 or taken else 10 * _LOOK_AT_LOCK_S
 
     # --- looking
 

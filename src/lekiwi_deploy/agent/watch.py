@@ -27,8 +27,9 @@ RunCommand = Callable[[Launch, tuple[str, ...], float], Awaitable[tuple[str | No
 
 class Watch:
     """Of the process that `launch` started. Its first success must come within its time from `started` (CLOCK_BOOTTIME). `port` is where it
-    listens, `public` where the service is reached; `strangers`: who listened on `port` before that process was started; `offset` is added
-    to ports that a check names. `ready_at`: when every check passed for the first time."""
+    listens, `public` where the service is reached; `strangers`: who listened on `port` before that process was started; `is_strangers`:
+    whether another program listens on a port, asked of the first answer on `port`; `offset` is added to ports that a check names.
+    `ready_at`: when every check passed for the first time."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Watch:
         started: float,
         changed: Callable[[], None],
         run_command: RunCommand,
+        is_strangers: Callable[[int], bool] | None = None,
     ) -> None:
         self.checks = checks
         self.ready_at: float | None = None
@@ -52,6 +54,7 @@ class Watch:
         self._offset = offset
         self._changed = changed
         self._run_command = run_command
+        self._is_strangers = is_strangers
         self._states = {self._key(check): CheckState(started) for check in checks}
         self._told: dict[str, Verdict] = {}
         self._tasks = [asyncio.get_running_loop().create_task(self._run(check)) for check in checks]
@@ -132,6 +135,11 @@ class Watch:
 
     def _stranger(self, port: int) -> str | None:
         """Why an answer on the service's own port is not the service's: only those listen there who did before it was started."""
+        if port == self._port and self._is_strangers is not None:
+            if self._is_strangers(port):
+                return f"port {port} is answered by another program, which was quicker than {self._launch.service}"
+            self._is_strangers = None  # it has it now
+            return None
         if port != self._port or not self._strangers or not listeners(port) <= self._strangers:
             return None
         return f"port {port} is answered by another program, which had it before {self._launch.service} was started"

@@ -122,6 +122,7 @@ def test_every_kind_of_check_decides(server: AgentServer, robot: AgentRobot, tmp
 
 
 def test_a_service_is_given_what_the_contract_says(server: AgentServer, robot: AgentRobot) -> None:
+    port = free_port()
     (robot.root / "etc/lekiwi/robot.env").write_text("# mine\nexport API_KEY='abc def'\nOTHER=hidden\nnot a line\n")
     show = "import json, os, sys\nprint(json.dumps([os.getcwd(), dict(os.environ), sys.executable]), flush=True)\nimport time\ntime.sleep(1000)\n"
     service = Service(
@@ -129,7 +130,7 @@ def test_a_service_is_given_what_the_contract_says(server: AgentServer, robot: A
         run=("python3", "../show.py"),
         folder="code/sub",
         content="a" * 64,
-        port=8000,
+        port=port,
         env=("API_KEY", "MISSING"),
         health=(ProcessCheck(settle_s=0.0),),
     )
@@ -143,7 +144,7 @@ def test_a_service_is_given_what_the_contract_says(server: AgentServer, robot: A
     assert folder == str(slot / "code/sub")
     assert given["API_KEY"] == "abc def"
     assert "OTHER" not in given and "MISSING" not in given
-    assert (given["LEKIWI_PORT"], 24000 <= int(given["PORT"]) < 28000) == ("8000", True)
+    assert (given["LEKIWI_PORT"], 24000 <= int(given["PORT"]) < 28000) == (str(port), True)
     assert given["PYTHONUNBUFFERED"] == "1"
     assert (given["LEKIWI_ROBOT"], given["LEKIWI_DEPLOYMENT"]) == ("lekiwi-001", ref.id)
     assert (given["LEKIWI_VERSION"], given["LEKIWI_SERVICE"]) == (ref.version, "show")

@@ -77,6 +77,15 @@ def may_speak(pid: int, uid: int, session: int | None, family: str) -> bool:
     return is_of(pid, session, family)
 
 
+def port_of(pid: int) -> int | None:
+    """What PORT a process was given."""
+    with contextlib.suppress(OSError, ValueError):
+        for item in _variables(pid):
+            if item.startswith(b"PORT="):
+                return int(item[5:])
+    return None
+
+
 def everyone() -> Iterator[int]:
     """Every process id on the machine, but our own."""
     me = os.getpid()

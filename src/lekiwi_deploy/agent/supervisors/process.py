@@ -172,7 +172,10 @@ class ProcessSupervisor:
     # --- starting
 
     def _adopt(self, record: ProcessRecord, pidfd: int) -> None:
-        seen = replace(record.seen(), paused=is_paused(record.pid))
+        port = (
+            families.port_of(record.pid) if record.port is None else record.port
+        )  # older agents did not write it down
+        seen = replace(record.seen(), paused=is_paused(record.pid), port=port)
         running = Running(
             seen,
             record.family,
