@@ -14,6 +14,7 @@ import signal
 from functools import cache
 from pathlib import Path
 
+from lekiwi_deploy.testing.machine_image import locked
 from lekiwi_deploy.testing.machine_needs import cache_folder, systemd_hierarchy, unified_hierarchy
 from lekiwi_deploy.testing.machine_tools import share, tried
 from lekiwi_deploy.testing.waiting import NeverHappened, eventually
@@ -80,33 +81,33 @@ def end_group(name: str) -> None:
 
 
 def _killed(top: Path) -> bool:
-    for members in top.rglob("cgroup.procs"):
+    for group, _, _ in os.walk(top, topdown=False):  # which others may be removing, too
         with contextlib.suppress(OSError):
-            for pid in members.read_text().split():
+            for pid in Path(group, "cgroup.procs").read_text().split():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
-    for group in sorted((path for path in [top, *top.rglob("*")] if path.is_dir()), reverse=True):
         with contextlib.suppress(OSError):
-            group.rmdir()
+            Path(group).rmdir()
     return not top.exists()
 
 
 @cache
 def sweep_once() -> None:
     """Remove what processes that live no more left behind."""
-    names: set[str] = set()
-    for hierarchy in filter(None, (unified_hierarchy(), systemd_hierarchy())):
-        names.update(path.name for path in hierarchy.glob("lekiwi-*") if _is_orphan(path.name))
-    for name in names:
-        end_group(name)
-    for namespace in NAMESPACES.glob("lekiwi-*"):
-        if _is_orphan(namespace.name):
-            forget(namespace.name)
-    for run in (cache_folder() / "runs").glob("lekiwi-*"):
-        if _is_orphan(run.name):
-            for folder in run.iterdir():
-                remove_folder(folder)
-            _remove_run_if_empty(run)
+    with locked(cache_folder() / "sweep.lock"):
+        names: set[str] = set()
+        for hierarchy in filter(None, (unified_hierarchy(), systemd_hierarchy())):
+            names.update(path.name for path in hierarchy.glob("lekiwi-*") if _is_orphan(path.name))
+        for name in names:
+            end_group(name)
+        for namespace in NAMESPACES.glob("lekiwi-*"):
+            if _is_orphan(namespace.name):
+                forget(namespace.name)
+        for run in (cache_folder() / "runs").glob("lekiwi-*"):
+            if _is_orphan(run.name):
+                for folder in run.iterdir():
+                    remove_folder(folder)
+                _remove_run_if_empty(run)
 
 
 def _is_orphan(name: str) -> bool:
