@@ -40,6 +40,7 @@ from lekiwi_deploy.wire.manifest import HookKind
 
 _LAST_WORDS_S = 0.5
 """So long a version that lost its hardware has to say when it let go of it."""
+_ROOM_S = 0.5
 _LOOK_AT_LOCK_S = 0.1
 """How often a program that says nothing is looked at, to see whether it waits for its hardware or owns it."""
 
@@ -78,6 +79,7 @@ class Services:
         self._instances = Instances(paths, tail, logs, plan_of=plan_of, nudge=nudge, note=note)
         self._serving: Mapping[str, InstanceId] = {}
         self._last: dict[InstanceId, ProcessSeen] = {}
+        self._room_seen = (-_ROOM_S, Room())
         self._wanting = Wanting(self._instances, plan_of)
         self._timing = Timing(self._instances)
 
@@ -144,7 +146,7 @@ class Services:
             World(
                 targets=leading.targets(),
                 locked=frozenset(name for name in hardware if name and is_held(self._paths.locks / name)),
-                room=memory.room() if several or standby else Room(),
+                room=self._room() if several or standby else Room(),
                 now=machine.boottime(),
                 trial=trial is not None,
                 eager=trial is None or trial.told or trial.instead_of is not None,
@@ -169,6 +171,13 @@ class Services:
         if looks:
             wake = min(*looks, wake if wake is not None else looks[0])
         return Changes(actions=actions, kinds=decided.kinds, serving=decided.serving, wake_in_s=wake)
+
+    def _room(self) -> Room:
+        """The machine's memory, at most `_ROOM_S` old: a switch is decided in several steps."""
+        now = machine.boottime()
+        if now - self._room_seen[0] > _ROOM_S:
+            self._room_seen = (now, memory.room())
+        return self._room_seen[1]
 
     async def carry_out(self, actions: tuple[Action, ...], previous: DeploymentId | None) -> None:
         """Do it, in order. `previous`: the deployment before the live one. Raises `LekiwiError`, `OSError`."""
