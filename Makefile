@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 STAMP := $(VENV)/.installed
+# Robots wait more than they work: four tests at once keep two processors busy.
+TOGETHER := -n 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint unit integration acceptance robots soak bench docs setup format clean
@@ -41,13 +43,14 @@ acceptance: $(STAMP) ## real server, agents, git, CLI
 	@$(BIN)/pytest tests/acceptance
 
 robots: $(STAMP) ## robots with systemd, booted in containers (root)
-	@$(BIN)/pytest tests/robots
+	@$(BIN)/pytest tests/robots $(TOGETHER)
 
 soak: $(STAMP) ## every fault point and power cut, not a sample (root; an hour)
 	@LEKIWI_SOAK=1 $(BIN)/pytest -s tests/integration/faults
 
 test: lint ## everything that CI runs
-	@$(BIN)/pytest tests
+	@$(BIN)/pytest tests --ignore=tests/robots
+	@$(BIN)/pytest tests/robots $(TOGETHER)
 
 bench: $(STAMP) ## the figures, as a table and JSON
 	@$(BIN)/python -m benchmarks $(ARGS)

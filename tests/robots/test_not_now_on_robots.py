@@ -24,6 +24,7 @@ DROP_IN = """\
 Environment=LD_PRELOAD=/usr/local/lib/wrong_clock.so CLOCK_OFFSET=/etc/clock-offset
 """
 YAML = """\
+conditions: {disk_free: 100MB, clock: true}
 services:
   web:
     run: [python, web.py]
