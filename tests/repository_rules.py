@@ -45,9 +45,8 @@ def broken_rules(top: Path, tracked: list[Path]) -> Iterator[str]:
 
 
 def _folders_of_this_machine(top: Path) -> tuple[str, ...]:
-    """This checkout's folder and the user's home, as text that no tracked file should hold. root's home is named alike on every machine,
-    robots included, and tells nothing."""
-    return tuple(f"{folder}/" for folder in {top, Path.home()} - {Path("/"), Path("/root")})
+    """This checkout's folder and the user's home, as text that no tracked file should hold."""
+    return tuple(f"{folder}/" for folder in {top, Path.home()} if folder != Path("/"))
 
 
 def main() -> int:

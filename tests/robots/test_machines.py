@@ -125,7 +125,7 @@ def test_what_a_killed_test_leaves_is_gone_after_the_next_one_starts(image: obje
     run, init = killed.stdout.split()
     sweep = "from lekiwi_deploy.testing.machine_leftovers import sweep_once; sweep_once()"
     subprocess.run([sys.executable, "-c", sweep], check=True)
-    eventually("the machine has ended", lambda: not Path(f"/proc/{init}/root/usr").exists())
+    eventually("the machine has ended", lambda: not Path("/proc", init, "root", "usr").exists())
     assert run not in subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
     assert run not in Path("/proc/self/mounts").read_text()
     assert not (cache_folder() / "runs" / run).exists()

@@ -230,7 +230,7 @@ class Machine:
 
     def _has_systemd(self) -> bool:
         self._first_process()
-        return Path(f"/proc/{self._init}/root/run/systemd/private").exists()
+        return Path("/proc", str(self._init), "root", "run/systemd/private").exists()
 
     def _kill(self) -> None:
         if self._nspawn is not None and self._nspawn.poll() is None:

@@ -170,7 +170,8 @@ def ports(processes):
 
 def units():
     found = []
-    folders = ["/etc/systemd/system"] + glob.glob("/home/*/.config/systemd/user") + ["/root/.config/systemd/user"]
+    folders = ["/etc/systemd/system"] + glob.glob("/home/*/.config/systemd/user")
+    folders.append(os.path.expanduser("~root") + "/.config/systemd/user")
     for folder in folders:
         for path in sorted(glob.glob(folder + "/*.service") + glob.glob(folder + "/*.timer")):
             name = os.path.basename(path)
