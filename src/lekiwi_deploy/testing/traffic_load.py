@@ -24,7 +24,7 @@ _ANSWER_S = 10.0
 @dataclass
 class Tally:
     """What came of it. `answers` by version; `failed`: each with its reason; `latencies` in seconds, of requests on connections that
-    were there; `cut`: (version, monotonic time) of each WebSocket that the service ended; `leads`:
+    were there; `open`: WebSockets now, by version; `cut`: (version, monotonic time) of each WebSocket that the service ended; `leads`:
     how long each lead took, in seconds."""
 
     answers: Counter[str] = field(default_factory=Counter)
@@ -33,6 +33,7 @@ class Tally:
     fresh: int = 0
     websockets: int = 0
     echoes: int = 0
+    open: Counter[str] = field(default_factory=Counter)
     cut: list[tuple[str, float]] = field(default_factory=list)
     leads: list[float] = field(default_factory=list)
 
@@ -153,6 +154,7 @@ async def websocket(address: tuple[str, int], tally: Tally, over: asyncio.Event,
             continue
         version = head.partition(b"X-Version: ")[2].partition(b"\r\n")[0].decode()
         tally.websockets += 1
+        tally.open[version] += 1
         try:
             while not over.is_set():
                 echo = await line.ask(_FRAME, lambda heard: len(_ECHO) if len(heard) >= len(_ECHO) else 0)
@@ -164,6 +166,7 @@ async def websocket(address: tuple[str, int], tally: Tally, over: asyncio.Event,
                         await over.wait()
         except OSError:
             tally.cut.append((version, time.monotonic()))
+        tally.open[version] -= 1
         line.close()
 
 

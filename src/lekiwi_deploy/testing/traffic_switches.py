@@ -8,8 +8,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 
 from lekiwi_deploy.agent.traffic.traffic import Traffic
 from lekiwi_deploy.testing.traffic_load import Tally, load
@@ -66,13 +67,17 @@ async def switch_under_load(
             for number in range(1, switches + 1):
                 old, private = current, privates[number % 2]
                 current = await start_service(private, f"v{number}")
+                if sockets:
+                    await _until(partial(_has_websockets, tally, f"v{number - 1}"))
                 began = time.perf_counter()
                 await traffic.lead({public: private})
                 tally.leads.append(time.perf_counter() - began)
                 left[f"v{number - 1}"] = time.monotonic()
                 await _drained(traffic, privates[(number - 1) % 2], drain_s)
                 await stop_service(old)
-            await _answered_by(tally, f"v{switches}")
+                # Each notices its end at its next word; only then is it known when it was cut.
+                await _until(partial(_lost_websockets, tally, f"v{number - 1}"))
+            await _until(lambda: tally.answers[f"v{switches}"] > 0)
     finally:
         current.kill()
         current.wait()
@@ -89,10 +94,18 @@ async def _drained(traffic: Traffic, private: int, drain_s: float) -> None:
         await asyncio.sleep(max(0.0, min(0.1, until - time.monotonic())))
 
 
-async def _answered_by(tally: Tally, version: str) -> None:
+def _has_websockets(tally: Tally, version: str) -> bool:
+    return tally.open[version] > 0
+
+
+def _lost_websockets(tally: Tally, version: str) -> bool:
+    return tally.open[version] == 0
+
+
+async def _until(seen: Callable[[], bool]) -> None:
     async with asyncio.timeout(_READY_S):
-        while not tally.answers[version]:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+        while not seen():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
