@@ -30,7 +30,8 @@ CREATE TABLE tokens (
 CREATE TABLE projects (
     name         text PRIMARY KEY,
     created_at   timestamptz NOT NULL DEFAULT now(),
-    created_by   text NOT NULL
+    created_by   text NOT NULL,
+    branches     jsonb NOT NULL DEFAULT '[]'    -- [pattern, environment or group] pairs of lekiwi.yaml, in order
 );
 
 CREATE TABLE environments (
@@ -44,6 +45,7 @@ CREATE TABLE environments (
     freeze_at    timestamptz,
     freeze_why   text,
     created_at   timestamptz NOT NULL DEFAULT now(),
+    seeded       jsonb,                         -- what lekiwi.yaml said of it last: what people set holds until that changes
     PRIMARY KEY (project, name)
 );
 
@@ -159,6 +161,10 @@ CREATE TABLE robots (
     waiting_since jsonb NOT NULL DEFAULT '{}',  -- key of a reason in the report -> when it was first there
     deferring_since timestamptz,                -- it holds off what is wanted of it since then
     anytime      boolean NOT NULL DEFAULT false, -- what is wanted is a way back: the environment's window does not hold it off
+    variables    bigint NOT NULL DEFAULT 0,     -- revision of the variables that it is to have
+    drained_by   text,                          -- a person took it out of deployments: it keeps what it runs
+    drained_at   timestamptz,
+    drained_why  text,
     FOREIGN KEY (project, environment) REFERENCES environments(project, name)
 );
 CREATE INDEX idx_robots_environment ON robots (project, environment);
@@ -227,7 +233,8 @@ CREATE TABLE activations (                      -- intervals during which a depl
     until        timestamptz,
     good         integer NOT NULL DEFAULT 0,    -- robots on which it became good
     healthy      integer NOT NULL DEFAULT 0,
-    total        integer NOT NULL DEFAULT 0
+    total        integer NOT NULL DEFAULT 0,
+    variables    bigint NOT NULL DEFAULT 0      -- revision that it was live with
 );
 CREATE UNIQUE INDEX idx_activations_open ON activations (project, environment) WHERE until IS NULL;
 CREATE INDEX idx_activations_time ON activations (project, environment, since DESC);
@@ -323,7 +330,11 @@ CREATE TABLE audit (
     actor        text NOT NULL,
     action       text NOT NULL,
     target       text NOT NULL,
-    detail       jsonb NOT NULL DEFAULT '{}'
+    detail       jsonb NOT NULL DEFAULT '{}',
+    origin       text NOT NULL DEFAULT '',      -- from where: address and program
+    reason       text NOT NULL DEFAULT '',
+    undo         jsonb,                         -- fleet.undoing: how to take it back; NULL: it cannot be
+    undone_by    bigint                         -- the change that took it back
 );
 
 CREATE TABLE idempotency (                      -- answers of POSTs, kept a day
@@ -334,3 +345,113 @@ CREATE TABLE idempotency (                      -- answers of POSTs, kept a day
     answer       bytea,                         -- sealed with a key that only who asks again can derive, since it may hold a secret
     created_at   timestamptz NOT NULL DEFAULT now()
 );
+
+CREATE TABLE groups (                           -- named sets of robots; one that is not here is the robots with the label group=<name>
+    project      text NOT NULL REFERENCES projects(name) ON DELETE CASCADE,
+    name         text NOT NULL,
+    selector     text NOT NULL,                 -- of labels
+    by_whom      text NOT NULL,
+    at           timestamptz NOT NULL,
+    PRIMARY KEY (project, name)
+);
+
+CREATE TABLE approval_requests (                -- what waits for people before it goes live
+    id           text PRIMARY KEY,              -- apr_ + 8 base-62
+    project      text NOT NULL,
+    environment  text NOT NULL,
+    deployment   text NOT NULL REFERENCES deployments(id) ON DELETE CASCADE,
+    digest       varchar(64) NOT NULL,          -- that people approve
+    kind         text NOT NULL,                 -- deploy | promote | alias | redeploy
+    asked_by     text NOT NULL,
+    asked_at     timestamptz NOT NULL,
+    author       text,
+    needed       integer NOT NULL,
+    not_author   boolean NOT NULL,
+    expires_at   timestamptz NOT NULL,
+    options      jsonb NOT NULL DEFAULT '{}',   -- reason, force: of what is started once it is approved
+    ended        text,                          -- approved | rejected | expired | superseded
+    ended_at     timestamptz,
+    FOREIGN KEY (project, environment) REFERENCES environments(project, name) ON DELETE CASCADE
+);
+CREATE UNIQUE INDEX idx_approval_requests_open ON approval_requests (project, environment, deployment) WHERE ended IS NULL;
+
+CREATE TABLE approval_votes (
+    request      text NOT NULL REFERENCES approval_requests(id) ON DELETE CASCADE,
+    by_whom      text NOT NULL,
+    approved     boolean NOT NULL,
+    at           timestamptz NOT NULL,
+    reason       text NOT NULL DEFAULT '',
+    PRIMARY KEY (request, by_whom)
+);
+
+CREATE TABLE aliases (                          -- labels of deployments
+    project      text NOT NULL REFERENCES projects(name) ON DELETE CASCADE,
+    name         text NOT NULL,
+    deployment   text NOT NULL REFERENCES deployments(id) ON DELETE CASCADE,
+    by_whom      text NOT NULL,
+    at           timestamptz NOT NULL,
+    PRIMARY KEY (project, name)
+);
+
+CREATE TABLE variables (                        -- append-only: each row is a version, its id the revision
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    project      text NOT NULL REFERENCES projects(name) ON DELETE CASCADE,
+    scope        text NOT NULL,                 -- project | environment | branch | tag | robot
+    of           text NOT NULL DEFAULT '',
+    name         text NOT NULL,
+    sealed       bytea,                         -- XChaCha20-Poly1305, bound to project, scope, of, name; NULL: removed
+    secret       boolean NOT NULL,
+    fingerprint  text NOT NULL,                 -- keyed: equal when values are
+    by_whom      text NOT NULL,
+    at           timestamptz NOT NULL
+);
+CREATE INDEX idx_variables_name ON variables (project, scope, of, name, id DESC);
+
+CREATE TABLE releases (                         -- a deployment in an environment: bound to the variables of when it first went live there
+    project      text NOT NULL,
+    environment  text NOT NULL,
+    deployment   text NOT NULL REFERENCES deployments(id) ON DELETE CASCADE,
+    variables    bigint NOT NULL,               -- revision
+    at           timestamptz NOT NULL,
+    PRIMARY KEY (project, environment, deployment),
+    FOREIGN KEY (project, environment) REFERENCES environments(project, name) ON DELETE CASCADE
+);
+
+CREATE TABLE previews (                         -- an environment of a branch, with robots of a pool for a time
+    project      text NOT NULL,
+    environment  text NOT NULL,
+    branch       text NOT NULL,
+    pool         text NOT NULL,                 -- environment that lends
+    wants        integer NOT NULL,
+    lease_s      double precision NOT NULL,
+    opened_by    text NOT NULL,
+    opened_at    timestamptz NOT NULL,
+    waits_since  timestamptz,                   -- its place in the queue; NULL: it has what it wants
+    PRIMARY KEY (project, environment),
+    FOREIGN KEY (project, environment) REFERENCES environments(project, name) ON DELETE CASCADE
+);
+
+CREATE TABLE leases (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    robot        varchar(50) NOT NULL REFERENCES robots(name) ON DELETE CASCADE,
+    project      text NOT NULL,
+    environment  text NOT NULL,                 -- preview that has it
+    home         text NOT NULL,                 -- environment that it goes back to
+    before       text,                          -- deployment that was wanted of it
+    since        timestamptz NOT NULL,
+    until        timestamptz NOT NULL,
+    ended_at     timestamptz,
+    why          text NOT NULL DEFAULT ''
+);
+CREATE UNIQUE INDEX idx_leases_open ON leases (robot) WHERE ended_at IS NULL;
+
+CREATE TABLE waits (                            -- what held robots back, when: the past of `lekiwi why`
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    robot        varchar(50) NOT NULL REFERENCES robots(name) ON DELETE CASCADE,
+    key          text NOT NULL,                 -- wire.reasons.key
+    reason       jsonb NOT NULL,                -- as it was seen last
+    since        timestamptz NOT NULL,
+    until        timestamptz                    -- NULL: it does now
+);
+CREATE UNIQUE INDEX idx_waits_open ON waits (robot, key) WHERE until IS NULL;
+CREATE INDEX idx_waits_robot ON waits (robot, since DESC);
