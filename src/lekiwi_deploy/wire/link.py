@@ -15,6 +15,7 @@ import msgspec
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ManifestDigest, RobotId
 from lekiwi_deploy.wire.platforms import Platform
 from lekiwi_deploy.wire.reasons import Reason
+from lekiwi_deploy.wire.variables import SealedVariables
 from lekiwi_deploy.wire.windows import Windows
 
 MAX_FRAME = 1_000_000
@@ -299,7 +300,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True, tag="desired", tag_fiel
     """What the server wants of this robot. `deployment` None: nothing yet, keep what runs.
 
     `by_hand`: a person asked for exactly this on this robot (rollback, `robots resume`): it replaces a pin. `force`: a person wants it over
-    whatever would hold it back: a quarantine, holds, unmet conditions. `max_deployments`: how many are retained.
+    whatever would hold it back: a quarantine, holds, unmet conditions. `max_deployments`: how many are retained. `variables`: of the services
+    of `deployment`, for this robot; None: there are none for it.
     """
 
     epoch: int
@@ -313,6 +315,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True, tag="desired", tag_fiel
     resume: bool = False
     max_deployments: int = 100
     agent: AgentWanted | None = None
+    variables: SealedVariables | None = None
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome", tag_field="type"):
