@@ -209,6 +209,22 @@ class WindowClosed(msgspec.Struct, frozen=True, kw_only=True, tag="window_closed
     why: str = ""
 
 
+class Drained(msgspec.Struct, frozen=True, kw_only=True, tag="drained", tag_field="reason"):
+    """A person took the robot out of deployments: it keeps what it runs."""
+
+    by: str
+    since: datetime
+    why: str = ""
+
+
+class Unplaced(msgspec.Struct, frozen=True, kw_only=True, tag="unplaced", tag_field="reason"):
+    """The robot's labels fit neither its environment nor any other one that chooses its robots: it keeps what it runs. `selects`: what its
+    environment asks for."""
+
+    environment: str
+    selects: str
+
+
 Reason = (
     Offline
     | NeverJoined
@@ -238,6 +254,8 @@ Reason = (
     | LaterStep
     | RolloutPaused
     | WindowClosed
+    | Drained
+    | Unplaced
 )
 
 HOLDING_OFF = (Busy, LowDisk, LowMemory, LowBattery, TooHot, PowerTrouble, Overloaded, ClockWrong, WindowClosed)
@@ -316,6 +334,10 @@ def sentence(reason: Reason) -> str:
         case WindowClosed(window=window, opens=opens, why=why):
             when = f"; opens {opens:%d %b %H:%M}" if opens is not None else ""
             return f"outside the deployment window {window}{when}" + (f": {why}" if why else "")
+        case Drained(by=by, why=why):
+            return f"drained by {by}" + (f" ({why})" if why else "") + ": it keeps what it runs"
+        case Unplaced(environment=environment, selects=selects):
+            return f"its labels fit no environment any more ({environment} has {selects}): it keeps what it runs"
 
 
 _STEP_WAITS = {

@@ -9,6 +9,7 @@ from lekiwi_deploy.wire.reasons import (
     ClonedKey,
     DiskFailing,
     DiskFull,
+    Drained,
     Fetching,
     Frozen,
     Halted,
@@ -31,6 +32,7 @@ from lekiwi_deploy.wire.reasons import (
     Silent,
     Starting,
     TooHot,
+    Unplaced,
     WindowClosed,
     size,
 )
@@ -111,5 +113,9 @@ def remedy(reason: Reason, robot: str = "NAME") -> str:
                 f"wait until {opens:%d %b %H:%M}" if opens is not None else "change the environment's deployment_window"
             )
             return wait + force
+        case Drained():
+            return f"lekiwi robots undrain {robot}"
+        case Unplaced():
+            return f"give it labels that fit: lekiwi robots tag {robot} NAME=VALUE; or lekiwi robots move {robot} ENVIRONMENT"
         case Overdue():
             return f"clear what it waits for{force}; or raise defer_limit of its environment"

@@ -165,6 +165,7 @@ CREATE TABLE robots (
     drained_by   text,                          -- a person took it out of deployments: it keeps what it runs
     drained_at   timestamptz,
     drained_why  text,
+    unplaced     text,                          -- what its environment asks for, when its labels fit neither that nor another one
     FOREIGN KEY (project, environment) REFERENCES environments(project, name)
 );
 CREATE INDEX idx_robots_environment ON robots (project, environment);

@@ -4,6 +4,7 @@ ALTER TABLE robots ADD COLUMN variables bigint NOT NULL DEFAULT 0;
 ALTER TABLE robots ADD COLUMN drained_by text;
 ALTER TABLE robots ADD COLUMN drained_at timestamptz;
 ALTER TABLE robots ADD COLUMN drained_why text;
+ALTER TABLE robots ADD COLUMN unplaced text;
 ALTER TABLE activations ADD COLUMN variables bigint NOT NULL DEFAULT 0;
 ALTER TABLE audit ADD COLUMN origin text NOT NULL DEFAULT '';
 ALTER TABLE audit ADD COLUMN reason text NOT NULL DEFAULT '';
