@@ -458,7 +458,8 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
-    """One change: by whom, to what, why."""
+    """One change: by whom, to what, why. `text`: it in a sentence, without the actor; `origin`: from where, address and program; `undo`: the
+    command that takes it back, empty when nothing does; `undone_by`: the change that did; `undoes`: the change that this one took back."""
 
     seq: int
     at: datetime
@@ -466,4 +467,10 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     action: str
     target: str
     detail: Mapping[str, object] = {}
+    text: str = ""
+    origin: str = ""
+    reason: str = ""
+    undo: str = ""
+    undone_by: int | None = None
+    undoes: int | None = None
     schema: str = "lekiwi.activity/1"

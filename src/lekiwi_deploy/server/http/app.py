@@ -36,6 +36,7 @@ from lekiwi_deploy.server.auth import require
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.http.errors import EXCEPTION_HANDLERS, send_error
 from lekiwi_deploy.server.http.idempotency import Idempotency
+from lekiwi_deploy.server.origin import coming_from, of_request
 from lekiwi_deploy.wire.api import Identity, Role
 
 MAX_BODY = 16_000_000
@@ -115,14 +116,15 @@ class App:
             return
         try:
             refuse_token_in_url(scope)
-            if path.startswith("/git/"):
-                await self._git(scope, receive, send)
-            elif path.startswith("/internal/git/"):
-                await self._hooks(scope, receive, send)
-            elif scope["method"] == "GET":
-                await self._api(scope, _until(self._stopping, receive), send)
-            else:
-                await self._api(scope, receive, send)
+            with coming_from(of_request(scope)):
+                if path.startswith("/git/"):
+                    await self._git(scope, receive, send)
+                elif path.startswith("/internal/git/"):
+                    await self._hooks(scope, receive, send)
+                elif scope["method"] == "GET":
+                    await self._api(scope, _until(self._stopping, receive), send)
+                else:
+                    await self._api(scope, receive, send)
         except LekiwiError as error:
             await send_error(send, error)
 

@@ -50,9 +50,10 @@ async def store(tx: Transaction, new: Sequence[NewEvent], acks: Sequence[NewAck]
             FROM jsonb_to_recordset(%s::jsonb) AS new(robot text, seq bigint, event jsonb)
             ON CONFLICT DO NOTHING RETURNING robot, seq, body
         )
-        INSERT INTO audit (actor, action, target, detail)
+        INSERT INTO audit (actor, action, target, detail, origin)
         SELECT COALESCE(r.forced_by, 'robot/' || r.name), 'robot.overridden', concat_ws('/', 'project', r.project, r.environment, r.name),
-            jsonb_build_object('deployment', stored.body -> 'deployment', 'what', stored.body -> 'text', 'force', true)
+            jsonb_build_object('deployment', stored.body -> 'deployment', 'what', stored.body -> 'text', 'force', true),
+            'robot/' || r.name
         FROM stored JOIN robots r ON r.name = stored.robot
         WHERE stored.body ->> 'kind' = 'overridden' ORDER BY stored.robot, stored.seq
         """,

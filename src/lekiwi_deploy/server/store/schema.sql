@@ -337,6 +337,7 @@ CREATE TABLE audit (
     undo         jsonb,                         -- fleet.undoing: how to take it back; NULL: it cannot be
     undone_by    bigint                         -- the change that took it back
 );
+CREATE INDEX idx_audit_target ON audit (target, seq DESC);
 
 CREATE TABLE idempotency (                      -- answers of POSTs, kept a day
     key          text PRIMARY KEY,              -- SHA-256 of asker and Idempotency-Key

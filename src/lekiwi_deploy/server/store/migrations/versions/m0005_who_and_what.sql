@@ -10,6 +10,7 @@ ALTER TABLE audit ADD COLUMN origin text NOT NULL DEFAULT '';
 ALTER TABLE audit ADD COLUMN reason text NOT NULL DEFAULT '';
 ALTER TABLE audit ADD COLUMN undo jsonb;
 ALTER TABLE audit ADD COLUMN undone_by bigint;
+CREATE INDEX idx_audit_target ON audit (target, seq DESC);
 
 CREATE TABLE groups (                           -- named sets of robots; one that is not here is the robots with the label group=<name>
     project      text NOT NULL REFERENCES projects(name) ON DELETE CASCADE,

@@ -1,0 +1,184 @@
+"""A change of the history in a sentence, without who did it: `rolled production back to dep_7kQ2mX4b`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+Detail = Mapping[str, object]
+
+
+def sentence(action: str, target: str, detail: Detail) -> str:
+    """What was done. `target` as recorded: `project/<p>[/<environment>[/<robot or deployment>]]`, `robot/<name>`, `token/<id>`. An action that is
+    not known here is said by its name."""
+    parts = target.split("/")
+    of = parts[1:] if parts[0] == "project" else parts[-1:]
+    known = _SAID.get(action)
+    if known is not None:
+        return known(of, detail)
+    noun, _, verb = action.partition(".")
+    return f"{noun} {verb.replace('_', ' ')}: {'/'.join(of)}"
+
+
+def _last(of: Sequence[str], detail: Detail) -> str:
+    return of[-1] if of else ""
+
+
+def _place(of: Sequence[str]) -> str:
+    return of[1] if len(of) > 1 else of[0] if of else ""
+
+
+def _text(detail: Detail, name: str) -> str:
+    value = detail.get(name)
+    return "" if value is None or value is False else str(value)
+
+
+def _forced(detail: Detail) -> str:
+    return ", by force" if detail.get("force") else ""
+
+
+def _created(of: Sequence[str], detail: Detail) -> str:
+    branch, commit = _text(detail, "branch"), _text(detail, "commit")[:7]
+    come = f"{branch}@{commit}" if branch and commit else branch or commit or _text(detail, "ref")
+    return f"created {_last(of, detail)}" + (f" from {come}" if come else " from a folder") + f" for {_place(of)}"
+
+
+def _went_live(of: Sequence[str], detail: Detail) -> str:
+    was = _text(detail, "from")
+    version = _text(detail, "version")
+    return (
+        f"deployed {_text(detail, 'to')}{f' {version}' if version else ''} to {_place(of)}"
+        + (f" (before: {was})" if was else " (the first there)")
+        + _forced(detail)
+    )
+
+
+def _rolled_back(of: Sequence[str], detail: Detail) -> str:
+    return (
+        f"rolled {_place(of)} back from {_text(detail, 'from') or 'nothing'} to {_text(detail, 'to')}{_forced(detail)}"
+    )
+
+
+def _robot_back(of: Sequence[str], detail: Detail) -> str:
+    return f"took robot {_last(of, detail)} to {_text(detail, 'to')}, where it stays{_forced(detail)}"
+
+
+def _labels(of: Sequence[str], detail: Detail) -> str:
+    labels = detail.get("labels")
+    if not isinstance(labels, Mapping):
+        return f"labelled robot {_last(of, detail)}"
+    set_ = [f"{key}={value}" for key, value in labels.items() if value is not None]
+    removed = [str(key) for key, value in labels.items() if value is None]
+    said = [f"labelled {', '.join(set_)}"] if set_ else []
+    said += [f"removed the label {', '.join(removed)}"] if removed else []
+    return f"robot {_last(of, detail)}: {' and '.join(said) or 'no label changed'}"
+
+
+def _robot_added(of: Sequence[str], detail: Detail) -> str:
+    made = ", which was made for it" if detail.get("made_environment") else ""
+    return f"added robot {_last(of, detail)} to {_place(of)}{made}"
+
+
+def _recovered(of: Sequence[str], detail: Detail) -> str:
+    live, failed = _text(detail, "live"), _text(detail, "failed")
+    back = f"took {_place(of)} back to {live}" if live else f"took {failed} away from {_place(of)}"
+    return f"{back}: {_text(detail, 'why')}" if _text(detail, "why") else back
+
+
+def _set(of: Sequence[str], detail: Detail) -> str:
+    changed = detail.get("changed")
+    if isinstance(changed, Mapping) and changed:
+        return f"set {', '.join(f'{key} of {_place(of)}' for key in changed)}"
+    if isinstance(changed, Sequence) and not isinstance(changed, str) and changed:
+        return f"set {', '.join(map(str, changed))} of {_place(of)}"
+    commit = _text(detail, "commit")[:7]
+    return f"set the policy of {_place(of)}" + (f", as lekiwi.yaml at {commit} says" if commit else "")
+
+
+def _names(detail: Detail, key: str) -> str:
+    names = detail.get(key)
+    return (
+        ", ".join(map(str, names)) if isinstance(names, Sequence) and not isinstance(names, str) else _text(detail, key)
+    )
+
+
+def _variables(of: Sequence[str], detail: Detail) -> str:
+    """Names only, ever."""
+    set_, removed = _names(detail, "set"), _names(detail, "remove") or _names(detail, "removed")
+    said = [f"set {set_}"] if set_ else []
+    said += [f"removed {removed}"] if removed else []
+    scope, whose = _text(detail, "scope"), _text(detail, "of")
+    where = f" of {f'{scope} ' if scope not in ('', 'environment') else ''}{whose or 'the project'}"
+    return f"variables{where}: {' and '.join(said) or _names(detail, 'names') or 'changed'}"
+
+
+def _steered(of: Sequence[str], detail: Detail) -> str:
+    return f"{_text(detail, 'text') or _text(detail, 'rollout')} ({_place(of)})"
+
+
+def _moved(of: Sequence[str], detail: Detail) -> str:
+    was = _text(detail, "from")
+    return f"moved robot {_last(of, detail)}{f' from {was}' if was else ''} to {_text(detail, 'to') or _place(of)}"
+
+
+def _promoted(of: Sequence[str], detail: Detail) -> str:
+    source = _text(detail, "source")
+    return (
+        f"promoted {_text(detail, 'to') or _text(detail, 'deployment')}"
+        + (f" of {source}" if source else "")
+        + f" to {_place(of)}"
+    )
+
+
+def _plain(before: str, after: str = "", *, place: bool = False) -> Callable[[Sequence[str], Detail], str]:
+    def said(of: Sequence[str], detail: Detail) -> str:
+        return f"{before} {_place(of) if place else _last(of, detail)}{after}{_forced(detail)}"
+
+    return said
+
+
+def _undone(of: Sequence[str], detail: Detail) -> str:
+    return f"took back change {_text(detail, 'change')}: {_text(detail, 'text')}"
+
+
+_SAID: Mapping[str, Callable[[Sequence[str], Detail], str]] = MappingProxyType(
+    {
+        "agent.upgrade": _plain("began to upgrade the agent of robot"),
+        "agent.done": _plain("upgraded the agent of robot"),
+        "agent.failed": _plain("could not upgrade the agent of robot"),
+        "change.undo": _undone,
+        "deployment.create": _created,
+        "deployment.cancel": _plain("canceled"),
+        "environment.deploy": _went_live,
+        "environment.freeze": _plain("froze", place=True),
+        "environment.promote": _promoted,
+        "environment.recover": _recovered,
+        "environment.rollback": _rolled_back,
+        "environment.set": _set,
+        "environment.unfreeze": _plain("unfroze", place=True),
+        "environment.create": _plain("made the environment", place=True),
+        "environment.remove": _plain("removed the environment", place=True),
+        "project.create": _plain("made the project"),
+        "robot.add": _robot_added,
+        "robot.drain": _plain("drained robot", ": it keeps what it runs"),
+        "robot.join": _plain("joined as"),
+        "robot.label": _labels,
+        "robot.move": _moved,
+        "robot.overdue": _plain("told that a deployment is overdue on robot"),
+        "robot.overridden": _plain("switched robot", " over what held it back"),
+        "robot.rejoin": _plain("made another join line for robot"),
+        "robot.remove": _plain("removed robot"),
+        "robot.resume": _plain("let robot", " go on to what its environment wants"),
+        "robot.rollback": _robot_back,
+        "robot.undrain": _plain("ended the drain of robot"),
+        "rollout.abort": _steered,
+        "rollout.approve": _steered,
+        "rollout.complete": _steered,
+        "rollout.pause": _steered,
+        "rollout.resume": _steered,
+        "rollout.skip": _steered,
+        "token.create": lambda of, detail: f"made the token {_text(detail, 'name') or _last(of, detail)}",
+        "token.revoke": lambda of, detail: f"revoked the token {_text(detail, 'name') or _last(of, detail)}",
+        "variables.change": _variables,
+    }
+)
