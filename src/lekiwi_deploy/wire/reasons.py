@@ -225,6 +225,13 @@ class Unplaced(msgspec.Struct, frozen=True, kw_only=True, tag="unplaced", tag_fi
     selects: str
 
 
+class VariablesSealed(msgspec.Struct, frozen=True, tag="variables_sealed", tag_field="reason"):
+    """The variables of `deployment` cannot be opened on this robot, so it is not started there: `why`. What runs goes on."""
+
+    deployment: str
+    why: str
+
+
 Reason = (
     Offline
     | NeverJoined
@@ -254,6 +261,7 @@ Reason = (
     | LaterStep
     | RolloutPaused
     | WindowClosed
+    | VariablesSealed
     | Drained
     | Unplaced
 )
@@ -331,6 +339,8 @@ def sentence(reason: Reason) -> str:
             return f"step {step} of {of}: {_STEP_WAITS.get(what, what)}" + (f" until {until:%H:%M:%S}" if until else "")
         case RolloutPaused(by=by, why=why):
             return f"the rollout is paused by {by}" + (f": {why}" if why else "")
+        case VariablesSealed(deployment, why):
+            return f"the variables of {deployment} cannot be opened on this robot: {why}"
         case WindowClosed(window=window, opens=opens, why=why):
             when = f"; opens {opens:%d %b %H:%M}" if opens is not None else ""
             return f"outside the deployment window {window}{when}" + (f": {why}" if why else "")

@@ -33,6 +33,7 @@ from lekiwi_deploy.wire.reasons import (
     Starting,
     TooHot,
     Unplaced,
+    VariablesSealed,
     WindowClosed,
     size,
 )
@@ -108,6 +109,8 @@ def remedy(reason: Reason, robot: str = "NAME") -> str:
             return f"{wait}; or ask everybody now: lekiwi rollout complete {rollout}"
         case RolloutPaused(rollout=rollout):
             return f"lekiwi rollout resume {rollout}"
+        case VariablesSealed():
+            return f"sudo lekiwi-agent doctor on {robot}; if its key is another than it joined with: lekiwi robots rejoin {robot}"
         case WindowClosed(opens=opens):
             wait = (
                 f"wait until {opens:%d %b %H:%M}" if opens is not None else "change the environment's deployment_window"

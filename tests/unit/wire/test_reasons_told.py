@@ -43,6 +43,7 @@ EXAMPLES: tuple[Reason, ...] = (
     reasons.LaterStep(rollout="rol_2hX9kL3m", step=1, of=3, what="soak", until=AT),
     reasons.RolloutPaused(rollout="rol_2hX9kL3m", by="anna", since=AT, why="lunch"),
     reasons.WindowClosed(window="22:00-06:00", opens=AT),
+    reasons.VariablesSealed("dep_aaaaaaaa", "the robot's key is another one"),
 )
 
 
