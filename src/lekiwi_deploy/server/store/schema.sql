@@ -7,7 +7,8 @@ CREATE TABLE server (
     id           text NOT NULL,                 -- lasting id of this installation, audience of robots' tokens
     epoch        bigint NOT NULL DEFAULT 1,     -- raised when the database was restored from a backup
     ticket_key   bytea NOT NULL,                -- HMAC key of content tickets
-    created_at   timestamptz NOT NULL DEFAULT now()
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    variables_key text                          -- fingerprint of the key that variables are sealed with, which is not in here
 );
 
 CREATE TABLE replicas (                         -- server processes that are alive; claims and sessions of others are void
@@ -93,7 +94,8 @@ CREATE TABLE manifests (
     digest       varchar(64) PRIMARY KEY,
     project      text NOT NULL,
     size         integer NOT NULL,
-    created_at   timestamptz NOT NULL DEFAULT now()
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    variables    text[]                         -- names that its services declare; NULL: not looked up yet
 );
 
 CREATE TABLE packs (                            -- made once per pair of manifests and platform, kept in the object store
@@ -162,6 +164,8 @@ CREATE TABLE robots (
     deferring_since timestamptz,                -- it holds off what is wanted of it since then
     anytime      boolean NOT NULL DEFAULT false, -- what is wanted is a way back: the environment's window does not hold it off
     variables    bigint NOT NULL DEFAULT 0,     -- revision of the variables that it is to have
+    variables_environment text,                 -- whose those are
+    variables_deployment text,                  -- that they were given with; another one is wanted: those that it is bound to
     drained_by   text,                          -- a person took it out of deployments: it keeps what it runs
     drained_at   timestamptz,
     drained_why  text,

@@ -1,11 +1,15 @@
 ALTER TABLE projects ADD COLUMN branches jsonb NOT NULL DEFAULT '[]';
 ALTER TABLE environments ADD COLUMN seeded jsonb;
 ALTER TABLE robots ADD COLUMN variables bigint NOT NULL DEFAULT 0;
+ALTER TABLE robots ADD COLUMN variables_environment text;
+ALTER TABLE robots ADD COLUMN variables_deployment text;
 ALTER TABLE robots ADD COLUMN drained_by text;
 ALTER TABLE robots ADD COLUMN drained_at timestamptz;
 ALTER TABLE robots ADD COLUMN drained_why text;
 ALTER TABLE robots ADD COLUMN unplaced text;
 ALTER TABLE activations ADD COLUMN variables bigint NOT NULL DEFAULT 0;
+ALTER TABLE manifests ADD COLUMN variables text[];
+ALTER TABLE server ADD COLUMN variables_key text;
 ALTER TABLE audit ADD COLUMN origin text NOT NULL DEFAULT '';
 ALTER TABLE audit ADD COLUMN reason text NOT NULL DEFAULT '';
 ALTER TABLE audit ADD COLUMN undo jsonb;
@@ -82,6 +86,11 @@ CREATE TABLE releases (                         -- a deployment in an environmen
     PRIMARY KEY (project, environment, deployment),
     FOREIGN KEY (project, environment) REFERENCES environments(project, name) ON DELETE CASCADE
 );
+-- What went live before there were variables goes with none.
+INSERT INTO releases (project, environment, deployment, variables, at)
+SELECT o.project, o.environment, o.deployment, 0, min(o.created_at) FROM rollouts o
+JOIN environments e ON (e.project, e.name) = (o.project, o.environment) JOIN deployments d ON d.id = o.deployment
+GROUP BY o.project, o.environment, o.deployment;
 
 CREATE TABLE previews (                         -- an environment of a branch, with robots of a pool for a time
     project      text NOT NULL,
