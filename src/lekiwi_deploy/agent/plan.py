@@ -9,8 +9,8 @@ from lekiwi_deploy.agent.config import AgentConfig, read_variables
 from lekiwi_deploy.agent.environment import launch, missing_variables, service_port
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.supervisors.supervisor import Launch, instance_id
-from lekiwi_deploy.robot.affected import fingerprints
 from lekiwi_deploy.robot.instance_types import Strategy, strategy
+from lekiwi_deploy.wire.fingerprints import fingerprints
 from lekiwi_deploy.wire.ids import InstanceId
 from lekiwi_deploy.wire.link import DeploymentRef
 from lekiwi_deploy.wire.manifest import HealthCheck, Manifest, ProcessCheck, Service

@@ -3,7 +3,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from lekiwi_deploy.robot.affected import affected, checks, fingerprint, fingerprints
+from lekiwi_deploy.robot.affected import affected, checks
+from lekiwi_deploy.wire.fingerprints import fingerprint, fingerprints
 from lekiwi_deploy.wire.manifest import (
     Handover,
     Hook,
