@@ -16,19 +16,15 @@ from lekiwi_deploy.server.builds.needs_file import NEEDS
 from lekiwi_deploy.server.builds.spec import ServiceSpec
 from lekiwi_deploy.server.builds.strict_yaml import Value
 from lekiwi_deploy.wire.manifest import Handover, Needs, Warm
+from lekiwi_deploy.wire.variables import NAME, NEVER
 
 MAX_SERVICES = 50
 
-_FORBIDDEN = (
-    "PATH", "PORT", "HOME", "SHELL", "USER", "LOGNAME", "ENV", "BASH_ENV", "IFS", "CDPATH", "GCONV_PATH", "GLIBC_TUNABLES",
-    "HOSTALIASES", "LOCPATH", "MALLOC_TRACE", "NODE_OPTIONS", "NODE_PATH", "NLSPATH", "PERL5LIB", "PERL5OPT", "RUBYLIB", "RUBYOPT",
-    "RESOLV_HOST_CONF", "TMPDIR", "JAVA_TOOL_OPTIONS", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID",
-)  # fmt: skip
 _VARIABLE = Text(
     "name of a variable",
-    pattern="[A-Za-z_][A-Za-z0-9_]{0,127}",
+    pattern=NAME,
     wrong="cannot name a variable: use A-Z, a-z, 0-9 and _; values do not belong here",
-    never=f"^(?:(?:LD_|DYLD_|PYTHON|LEKIWI_|BASH_FUNC_).*|{'|'.join(_FORBIDDEN)})$",
+    never=NEVER,
     forbidden="changes how programs are loaded or is set by the agent; it cannot be declared",
 )
 _GLOB = Text(
