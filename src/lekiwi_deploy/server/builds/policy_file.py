@@ -6,9 +6,11 @@ import difflib
 from collections.abc import Mapping
 
 from lekiwi_deploy.errors import BadInput
+from lekiwi_deploy.server.builds.approvals_file import APPROVALS, PREVIEW
 from lekiwi_deploy.server.builds.form_tables import Key, Table
 from lekiwi_deploy.server.builds.forms import Choice, Form, Schema, Span, Text, Truth, Whole, named
-from lekiwi_deploy.server.builds.rollout_file import STEPS
+from lekiwi_deploy.server.builds.membership_file import GROUPS, SELECT
+from lekiwi_deploy.server.builds.rollout_file import STEPS, Percent
 from lekiwi_deploy.server.builds.spec import EnvironmentSpec
 from lekiwi_deploy.server.builds.strict_yaml import Value, unknown
 from lekiwi_deploy.server.builds.window_file import Window
@@ -17,16 +19,13 @@ from lekiwi_deploy.wire.windows import Windows
 
 HEALTH_CHECKS = ("strict", "normal", "minimal")
 ROLLBACK_SCOPES = ("robot", "wave", "fleet")
-NOT_YET = frozenset(
-    {
-        "approvals", "approval", "approvers", "require_approval", "select", "groups", "labels", "robots", "offline", "pending_expires",
-        "min_success", "notify", "preflight", "protected", "variables",
-    }
-)  # fmt: skip
+NOT_YET = frozenset({"notify", "preflight", "protected"})
 """Policies that the product will have; refused rather than ignored, so that nobody relies on one that does not work."""
 MEANT = {
     "window": "deployment_window",
     "windows": "deployment_window", "timezone": "deployment_window: {open: …, zone: …}", "steps": "rollout", "waves": "rollout",
+    "robots": "select", "labels": "select", "selector": "select", "target": "select", "group": "groups", "approval": "approvals",
+    "approvers": "approvals", "require_approval": "approvals", "offline": "skip_offline", "success": "min_success", "lease": "preview",
     "wave": "rollout", "canary": "rollout", "strategy": "rollout", "soak": "rollout", "max_parallel": "in_flight", "parallel": "in_flight",
 }  # fmt: skip
 """What is written elsewhere under another name, and what it is called here."""
@@ -75,7 +74,7 @@ BRANCH = Key(
 AUTO_DEPLOY = Key(
     "auto_deploy",
     Truth(),
-    "`false`: a push is built and waits; `lekiwi deploy --ref BRANCH -e ENVIRONMENT` lets it go.",
+    "`false`: a push is built and waits until somebody says yes: `lekiwi approve`.",
     True,
 )
 HEALTH = Key(
@@ -114,10 +113,29 @@ MAX_FAILURES: Key[int | None] = Key(
 IN_FLIGHT: Key[int | None] = Key(
     "in_flight", Whole(1, 100_000), "How many robots are under way at once.", None, "any number"
 )
+MIN_SUCCESS: Key[float | None] = Key(
+    "min_success",
+    Percent(0),
+    "How many of all robots must confirm a deployment, those that are off included; fewer, and its rollout ends as partial.",
+    None,
+    "robots that are off do not count",
+)
+SKIP_OFFLINE = Key(
+    "skip_offline",
+    Truth(),
+    "`true`: robots that are off when a rollout begins are left out of it.",
+    False,
+)
+PENDING_EXPIRES = Key(
+    "pending_expires",
+    Span(60, 365 * 86_400),
+    "A robot that was off for so long since the rollout began is not waited for any more.",
+    7 * 86_400.0,
+)
 
 
-def _build(value: Value, given: Mapping[str, Value], name: str = "") -> EnvironmentSpec:
-    policy = Policy(
+def _policy(given: Mapping[str, Value]) -> Policy:
+    return Policy(
         auto_deploy=AUTO_DEPLOY.read(given),
         health_checks=HEALTH.read(given),
         undo=_undo(ROLLBACK.read(given)),
@@ -126,8 +144,18 @@ def _build(value: Value, given: Mapping[str, Value], name: str = "") -> Environm
         max_failures=MAX_FAILURES.read(given),
         in_flight=IN_FLIGHT.read(given),
         defer_limit_s=DEFER_LIMIT.read(given),
+        groups=GROUPS.read(given),
+        select=SELECT.read(given),
+        approvals=APPROVALS.read(given),
+        min_success=MIN_SUCCESS.read(given),
+        skip_offline=SKIP_OFFLINE.read(given),
+        pending_expires_s=PENDING_EXPIRES.read(given),
+        preview=PREVIEW.read(given),
     )
-    return EnvironmentSpec(name=name, branch=BRANCH.read(given), policy=policy)
+
+
+def _build(value: Value, given: Mapping[str, Value], name: str = "") -> EnvironmentSpec:
+    return EnvironmentSpec(name=name, branch=BRANCH.read(given), policy=_policy(given))
 
 
 def _undo(written: bool | str) -> Undo:
@@ -138,9 +166,12 @@ def _undo(written: bool | str) -> Undo:
 
 ENVIRONMENT = Table(
     "environment",
-    (BRANCH, AUTO_DEPLOY, HEALTH, ROLLBACK, WINDOW, STEPS, MAX_FAILURES, IN_FLIGHT, DEFER_LIMIT),
+    (
+        BRANCH, GROUPS, SELECT, AUTO_DEPLOY, APPROVALS, HEALTH, ROLLBACK, WINDOW, STEPS, MAX_FAILURES, IN_FLIGHT, MIN_SUCCESS, SKIP_OFFLINE,
+        PENDING_EXPIRES, DEFER_LIMIT, PREVIEW,
+    ),
     _build,
-)
+)  # fmt: skip
 KEYS = ENVIRONMENT.names
 
 
@@ -158,8 +189,22 @@ def read_environment(name: str, value: Value, top_level: tuple[str, ...]) -> Env
         raise unknown(value, name, top_level)
     named("an environment", value, name)
     for key, given in keys.items():
-        if key in NOT_YET:
-            raise given.wrong("is not supported yet: leave it out")
-        if key in MEANT:
-            raise given.wrong(f"is not known: did you mean {MEANT[key]}?")
+        check_key(key, given)
     return _build(value, ENVIRONMENT.given(value), name)
+
+
+def check_key(key: str, given: Value) -> None:
+    """Raises `ProjectFileError` where `key` has another name, or is not honoured."""
+    if key in NOT_YET:
+        raise given.wrong("is not supported yet: leave it out")
+    if key in MEANT:
+        raise given.wrong(f"is not known: did you mean {MEANT[key]}?")
+    if key not in KEYS:
+        raise unknown(given, key, KEYS)
+
+
+def build_environment(name: str, given: Mapping[str, Value]) -> EnvironmentSpec:
+    """The environment that these keys make. Raises `ProjectFileError`."""
+    for key, value in given.items():
+        check_key(key, value)
+    return EnvironmentSpec(name=name, branch=BRANCH.read(given), policy=_policy(given))

@@ -8,6 +8,7 @@ from lekiwi_deploy.server.builds.composed_forms import Command
 from lekiwi_deploy.server.builds.conditions_file import CONDITIONS
 from lekiwi_deploy.server.builds.form_tables import Key, Table
 from lekiwi_deploy.server.builds.forms import Span
+from lekiwi_deploy.server.builds.membership_file import BRANCHES, NAMED_GROUPS
 from lekiwi_deploy.server.builds.policy_file import read_environment
 from lekiwi_deploy.server.builds.service_file import Services
 from lekiwi_deploy.server.builds.spec import CommandSpec, EnvironmentSpec, ProjectSpec
@@ -47,7 +48,7 @@ CONDITIONS_KEY = Key(
     Conditions(),
     "see below",
 )
-PROJECT = (BUILD, TEST, SERVICES, CONDITIONS_KEY)
+PROJECT = (BUILD, TEST, SERVICES, CONDITIONS_KEY, NAMED_GROUPS, BRANCHES)
 KEYS = tuple(key.name for key in PROJECT)
 
 
@@ -66,10 +67,19 @@ def read_project_file(data: bytes, file: str = FILE) -> ProjectSpec:
                 raise document[environment.name].wrong(
                     f"follows the branch {environment.branch!r}, and so does {other!r}: one environment per branch"
                 )
+    mapped = BRANCHES.read(document)
+    for pattern, target in mapped:
+        owner = next((one for one in environments if one.branch == pattern), None)
+        if owner is not None and target not in (owner.name, *owner.policy.groups):
+            raise document[BRANCHES.name].wrong(
+                f"sends {pattern!r} to {target!r}, but it is the branch of {owner.name!r}: say one of them"
+            )
     return ProjectSpec(
         build=BUILD.read(document),
         test=TEST.read(document),
         services=SERVICES.read(document),
         conditions=CONDITIONS_KEY.read(document),
+        groups=NAMED_GROUPS.read(document),
+        branches=mapped,
         environments=tuple(sorted(environments, key=lambda environment: environment.name)),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from lekiwi_deploy.server.builds.approvals_file import APPROVAL_KEYS, PREVIEW_KEYS
 from lekiwi_deploy.server.builds.conditions_file import CONDITIONS
 from lekiwi_deploy.server.builds.form_tables import Key
 from lekiwi_deploy.server.builds.health_file import CHECK
@@ -64,6 +65,8 @@ def _lines() -> Iterator[str]:
         CONDITIONS.keys,
     )
     yield from _section("An environment", "Any other name at the top, such as `production`.", ENVIRONMENT.keys)
+    yield from _section("Its `approvals`", "A number of people, or:", APPROVAL_KEYS)
+    yield from _section("Its `preview`", "", PREVIEW_KEYS)
     yield from _section("Its `rollout`", "A list of steps. Each may have:", STEP.keys)
     yield from _section("Its `deployment_window`", "One window, a list of windows, or:", WINDOW_KEYS)
     yield from ("", END)

@@ -59,13 +59,15 @@ class EnvironmentSpec:
 
 @dataclass(frozen=True, slots=True)
 class ProjectSpec:
-    """The whole of lekiwi.yaml."""
+    """The whole of lekiwi.yaml. `groups`: selectors of labels by name; `branches`: patterns and what each goes to, in order."""
 
     build: CommandSpec | None = None
     test: CommandSpec | None = None
     services: tuple[ServiceSpec, ...] = ()
     conditions: Conditions = field(default_factory=Conditions)
     environments: tuple[EnvironmentSpec, ...] = field(default=())
+    groups: Mapping[str, str] = field(default_factory=dict)
+    branches: tuple[tuple[str, str], ...] = ()
 
 
 def shell(command: str) -> tuple[str, ...]:
