@@ -19,7 +19,9 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PreviewView(msgspec.Struct, frozen=True, kw_only=True):
-    """One preview. `pool`: where its robots come from; `wants` so many; `ahead`: previews that wait before it; `free_at`: when the next robot comes free by itself."""
+    """One preview. `pool`: where its robots come from; `wants` so many, for `lease_s` since the last push, `until` then. `live`: what runs on them;
+    `waits`: what goes live as soon as it has one; `waits_since`: its place in the queue (None: it does not queue), `ahead` previews before it;
+    `free_at`: when the next robot comes free by itself; `why`: what else keeps robots from it."""
 
     environment: EnvironmentName
     project: ProjectName
@@ -33,6 +35,10 @@ class PreviewView(msgspec.Struct, frozen=True, kw_only=True):
     free_at: datetime | None = None
     opened_at: datetime
     opened_by: str
+    lease_s: float = 0.0
+    until: datetime | None = None
+    waits_since: datetime | None = None
+    why: str = ""
     schema: str = "lekiwi.preview/1"
 
 
@@ -44,14 +50,16 @@ class Previews(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenPreview(msgspec.Struct, frozen=True, kw_only=True):
-    """For a branch that was pushed. `lease_s` None: as its pool says."""
+    """For a branch that was pushed. `lease_s`, `robots` None: as its pool says."""
 
     branch: str
     lease_s: float | None = None
     robots: int | None = None
+    reason: str = ""
 
 
 class ExtendPreview(msgspec.Struct, frozen=True, kw_only=True):
     """Its robots stay for so long from now."""
 
     lease_s: float
+    reason: str = ""

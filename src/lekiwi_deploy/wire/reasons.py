@@ -225,6 +225,31 @@ class Unplaced(msgspec.Struct, frozen=True, kw_only=True, tag="unplaced", tag_fi
     selects: str
 
 
+class AwaitsApproval(msgspec.Struct, frozen=True, kw_only=True, tag="awaits_approval", tag_field="reason"):
+    """People have to say yes before `deployment` goes live in `environment`: `missing` more, after those in `given`. `not_author`: whoever
+    wrote it or asked for it does not count. It waits until `expires`."""
+
+    deployment: str
+    environment: str
+    missing: int
+    since: datetime
+    expires: datetime
+    given: tuple[str, ...] = ()
+    not_author: bool = False
+
+
+class AwaitsRobot(msgspec.Struct, frozen=True, kw_only=True, tag="awaits_robot", tag_field="reason"):
+    """The preview `environment` waits for a robot of `pool` since `since`, after `ahead` others; the next one comes free at `free_at` at the
+    latest (None: no lease of that pool runs). `why`: what else keeps robots from being lent, or that none would ever come."""
+
+    environment: str
+    pool: str
+    ahead: int
+    since: datetime
+    free_at: datetime | None = None
+    why: str = ""
+
+
 class VariablesSealed(msgspec.Struct, frozen=True, tag="variables_sealed", tag_field="reason"):
     """The variables of `deployment` cannot be opened on this robot, so it is not started there: `why`. What runs goes on."""
 
@@ -261,6 +286,8 @@ Reason = (
     | LaterStep
     | RolloutPaused
     | WindowClosed
+    | AwaitsApproval
+    | AwaitsRobot
     | VariablesSealed
     | Drained
     | Unplaced
@@ -341,6 +368,19 @@ def sentence(reason: Reason) -> str:
             return f"the rollout is paused by {by}" + (f": {why}" if why else "")
         case VariablesSealed(deployment, why):
             return f"the variables of {deployment} cannot be opened on this robot: {why}"
+        case AwaitsApproval(
+            deployment=deployment, environment=environment, missing=missing, given=given, not_author=not_author
+        ):
+            yes = f"{missing}{' more' if given else ''} approval{'s' if missing != 1 else ''}"
+            said = [f"{', '.join(given)} approved"] if given else []
+            said += ["not by its author"] if not_author else []
+            return f"{deployment} waits for {yes} to go live in {environment}" + (
+                f" ({'; '.join(said)})" if said else ""
+            )
+        case AwaitsRobot(pool=pool, ahead=ahead, free_at=free_at, why=why):
+            place = f"{ahead} before it" if ahead else "it is the next"
+            comes = f"; the next comes free {free_at:%d %b %H:%M} at the latest" if free_at is not None else ""
+            return f"waits for a robot of {pool}: {place}{comes}" + (f"; {why}" if why else "")
         case WindowClosed(window=window, opens=opens, why=why):
             when = f"; opens {opens:%d %b %H:%M}" if opens is not None else ""
             return f"outside the deployment window {window}{when}" + (f": {why}" if why else "")

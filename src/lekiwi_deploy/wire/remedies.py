@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lekiwi_deploy.wire.reasons import (
     Asked,
+    AwaitsApproval,
+    AwaitsRobot,
     Busy,
     ClockWrong,
     ClonedKey,
@@ -111,6 +113,11 @@ def remedy(reason: Reason, robot: str = "NAME") -> str:
             return f"lekiwi rollout resume {rollout}"
         case VariablesSealed():
             return f"sudo lekiwi-agent doctor on {robot}; if its key is another than it joined with: lekiwi robots rejoin {robot}"
+        case AwaitsApproval(deployment=deployment, environment=environment):
+            return f"lekiwi approve {deployment} -e {environment}; or lekiwi reject {deployment} -e {environment}"
+        case AwaitsRobot(environment=environment, pool=pool):
+            more = f"or end another one: lekiwi preview list; or lekiwi robots add ROBOT --group {pool}"
+            return f"wait; {more}; or drop it: lekiwi preview rm {environment}"
         case WindowClosed(opens=opens):
             wait = (
                 f"wait until {opens:%d %b %H:%M}" if opens is not None else "change the environment's deployment_window"
@@ -119,6 +126,6 @@ def remedy(reason: Reason, robot: str = "NAME") -> str:
         case Drained():
             return f"lekiwi robots undrain {robot}"
         case Unplaced():
-            return f"give it labels that fit: lekiwi robots tag {robot} NAME=VALUE; or lekiwi robots move {robot} ENVIRONMENT"
+            return f"give it labels that fit: lekiwi robots tag {robot} KEY=VALUE; or lekiwi robots move {robot} ENVIRONMENT"
         case Overdue():
             return f"clear what it waits for{force}; or raise defer_limit of its environment"

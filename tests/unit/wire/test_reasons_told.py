@@ -43,6 +43,14 @@ EXAMPLES: tuple[Reason, ...] = (
     reasons.LaterStep(rollout="rol_2hX9kL3m", step=1, of=3, what="soak", until=AT),
     reasons.RolloutPaused(rollout="rol_2hX9kL3m", by="anna", since=AT, why="lunch"),
     reasons.WindowClosed(window="22:00-06:00", opens=AT),
+    reasons.AwaitsRobot(
+        environment="pr-12", pool="preview-robots", ahead=2, since=AT, free_at=AT, why="preview-robots is frozen"
+    ),
+    reasons.AwaitsApproval(
+        deployment="dep_aaaaaaaa", environment="production", missing=1, since=AT, expires=AT, given=("anna",)
+    ),
+    reasons.Drained(by="anna", since=AT, why="a new arm"),
+    reasons.Unplaced(environment="staging", selects="site=lab"),
     reasons.VariablesSealed("dep_aaaaaaaa", "the robot's key is another one"),
 )
 

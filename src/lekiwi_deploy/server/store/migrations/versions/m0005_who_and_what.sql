@@ -102,6 +102,10 @@ CREATE TABLE previews (                         -- an environment of a branch, w
     opened_by    text NOT NULL,
     opened_at    timestamptz NOT NULL,
     waits_since  timestamptz,                   -- its place in the queue; NULL: it has what it wants
+    until        timestamptz,                   -- when its time with robots is over; NULL: it has none, or never had any
+    asked        text,                          -- deployment whose push asked for robots last: it asks once
+    asked_by     text,                          -- who pushed that
+    waits        text,                          -- deployment that goes live as soon as it has a robot
     PRIMARY KEY (project, environment),
     FOREIGN KEY (project, environment) REFERENCES environments(project, name) ON DELETE CASCADE
 );
@@ -130,3 +134,44 @@ CREATE TABLE waits (                            -- what held robots back, when: 
 );
 CREATE UNIQUE INDEX idx_waits_open ON waits (robot, key) WHERE until IS NULL;
 CREATE INDEX idx_waits_robot ON waits (robot, since DESC);
+
+CREATE TABLE robot_changes (                    -- which robots the conductor is to look at anew: noted by triggers, dropped after a while
+    robot        varchar(50) NOT NULL,
+    xid          xid8 NOT NULL DEFAULT pg_current_xact_id(), -- transaction that wrote it: a snapshot tells whether it was seen
+    at           timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX idx_robot_changes_xid ON robot_changes (xid);
+CREATE INDEX idx_robot_changes_at ON robot_changes (at);
+
+CREATE FUNCTION note_new_robots() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO robot_changes (robot) SELECT name FROM after_it;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION note_changed_robots() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO robot_changes (robot)
+    SELECT n.name FROM after_it n JOIN before_it o ON o.name = n.name
+    WHERE (n.session IS NULL) <> (o.session IS NULL) OR (n.report - 'number') IS DISTINCT FROM (o.report - 'number')
+       OR ROW(n.project, n.environment, n.labels, n.joined_at, n.platform, n.desired, n.generation, n.by_hand, n.pinned_by, n.pinned_at,
+              n.cloned_at, n.deferring_since, n.drained_by, n.drained_at, n.drained_why)
+          IS DISTINCT FROM
+          ROW(o.project, o.environment, o.labels, o.joined_at, o.platform, o.desired, o.generation, o.by_hand, o.pinned_by, o.pinned_at,
+              o.cloned_at, o.deferring_since, o.drained_by, o.drained_at, o.drained_why);
+    RETURN NULL;
+END $$;
+CREATE FUNCTION note_rollout_robots() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO robot_changes (robot) SELECT robot FROM touched;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER note_new AFTER INSERT ON robots REFERENCING NEW TABLE AS after_it
+    FOR EACH STATEMENT EXECUTE FUNCTION note_new_robots();
+CREATE TRIGGER note_changed AFTER UPDATE ON robots REFERENCING OLD TABLE AS before_it NEW TABLE AS after_it
+    FOR EACH STATEMENT EXECUTE FUNCTION note_changed_robots();
+CREATE TRIGGER note_added AFTER INSERT ON rollout_robots REFERENCING NEW TABLE AS touched
+    FOR EACH STATEMENT EXECUTE FUNCTION note_rollout_robots();
+CREATE TRIGGER note_written AFTER UPDATE ON rollout_robots REFERENCING NEW TABLE AS touched
+    FOR EACH STATEMENT EXECUTE FUNCTION note_rollout_robots();
+CREATE TRIGGER note_dropped AFTER DELETE ON rollout_robots REFERENCING OLD TABLE AS touched
+    FOR EACH STATEMENT EXECUTE FUNCTION note_rollout_robots();
