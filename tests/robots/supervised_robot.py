@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from lekiwi_deploy.agent.supervisors.systemd.fixed_units import ENABLED, FIXED_UNITS
+from lekiwi_deploy.agent.supervisors.systemd.fixed_units import ENABLED, FIXED_PROGRAMS, FIXED_UNITS
 from lekiwi_deploy.testing.machine import Machine
 from lekiwi_deploy.testing.machine_agent import PLACE, install_agent
 
@@ -105,6 +105,8 @@ def prepared(machine: Machine) -> Machine:
     machine.write("/etc/lekiwi/agent.json", "{}")
     for name, text in FIXED_UNITS.items():
         machine.write(f"/etc/systemd/system/{name}", text)
+    for name, text in FIXED_PROGRAMS.items():
+        machine.write(f"/{name}", text, mode=0o755)
     for name in ENABLED:
         link = machine.path(f"/etc/systemd/system/multi-user.target.wants/{name}")
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -12,9 +12,11 @@ from agent_releases import agent_tests_folder
 from robots_world import Machines
 from supervised_robot import prepared
 
+from lekiwi_deploy.agent.supervisors.systemd.boot_guard import LIMIT
 from lekiwi_deploy.testing.machine import Machine
 from lekiwi_deploy.testing.machine_network import Lan
 from lekiwi_deploy.testing.waiting import eventually
+from lekiwi_deploy.wire.link import DeploymentRef
 from lekiwi_deploy.wire.manifest import HttpCheck
 
 sys.path.insert(0, str(agent_tests_folder()))
@@ -66,13 +68,14 @@ def page(robot: Machine, lan: Lan) -> str | None:
             return None
 
 
-def deploy(server: AgentServer, text: str) -> None:
+def deploy(server: AgentServer, text: str) -> DeploymentRef:
     """And wait until it is good."""
     code = web_code(text).replace('"127.0.0.1"', '"0.0.0.0"')
     service = web(port=PUBLIC, content=text, health=QUICKLY, drain_s=1.0)
     ref = server.release({"web.py": code}, [service])
     server.want(ref)
     server.healthy(ref, good=True)
+    return ref
 
 
 def test_connections_reach_the_service_before_and_without_the_agent(
@@ -102,3 +105,37 @@ def test_connections_reach_the_service_before_and_without_the_agent(
     robot.run("systemctl", "start", "lekiwi-agent")
     deploy(server, "three")
     assert page(robot, lan) == "three"
+
+
+def test_a_proven_version_that_takes_the_machine_down_at_its_start_is_broken_out_of(
+    robot: Machine, server: AgentServer, lan: Lan
+) -> None:
+    deploy(server, "one")
+    two = deploy(server, "two")
+    starts = "/etc/lekiwi/boot/starts"
+    eventually("it is what boots", lambda: two.id in robot.run("lekiwi-agent", "status").stdout and kept(robot))
+    robot.power_off()
+    assert not robot.path(starts).exists(), "an orderly end does not count"
+
+    for number in range(
+        1, LIMIT + 1
+    ):  # the machine goes down as soon as the service runs, long before anybody could look
+        robot.boot()
+        eventually("it serves", lambda: page(robot, lan) == "two")
+        assert robot.read(starts).strip() == str(number)
+        robot.pull_the_plug()
+    for _ in range(LIMIT):
+        robot.boot()
+        assert "lekiwi-web" not in robot.run("systemctl", "show", "-P", "Wants", "lekiwi.target").stdout
+        eventually("the agent starts it, on trial", lambda: page(robot, lan) == "two")
+        robot.pull_the_plug()
+    robot.boot()
+    eventually("the one before runs", lambda: page(robot, lan) == "one")
+    report = server.outcome(two, "rolled_back")
+    assert report.outcome is not None and report.outcome.why == f"started {LIMIT} times without becoming good"
+    assert report.quarantined == (two.id,)
+
+
+def kept(robot: Machine) -> bool:
+    """Whether something is kept for the boot."""
+    return "Wants=lekiwi-web" in robot.read("/etc/lekiwi/boot/current/services.conf")

@@ -11,7 +11,7 @@ import sys
 import traceback
 
 from lekiwi_deploy import __version__
-from lekiwi_deploy.agent import notify_systemd
+from lekiwi_deploy.agent import machine, notify_systemd
 from lekiwi_deploy.agent.control import Control, roll_back
 from lekiwi_deploy.agent.environment import link_interpreter
 from lekiwi_deploy.agent.link import Link
@@ -25,6 +25,8 @@ from lekiwi_deploy.agent.scrub import Scrubber
 from lekiwi_deploy.agent.self_update.begin import begin
 from lekiwi_deploy.agent.start import start
 from lekiwi_deploy.agent.supervisors import families
+from lekiwi_deploy.agent.supervisors.systemd import boot_guard
+from lekiwi_deploy.agent.supervisors.systemd.places import Places
 from lekiwi_deploy.agent.turning import Turning
 from lekiwi_deploy.wire.local import Moved, RollBackPlease
 
@@ -68,6 +70,7 @@ async def _run(paths: Paths, leave_services: bool, net_user: int | None) -> None
             asyncio.create_task(Scrubber(robot).run(), name="scrub"),
             asyncio.ensure_future(agent_care),
             asyncio.create_task(notify_systemd.beat(Turning(robot)), name="watchdog"),
+            asyncio.create_task(_survive(robot), name="survive"),
         ]
         notify_systemd.tell("READY=1")
         gc.collect()
@@ -114,6 +117,14 @@ def _defect(robot: Robot, context: dict[str, object]) -> None:
     if isinstance(error, BaseException):
         traceback.print_exception(error)
     robot.nudge()
+
+
+async def _survive(robot: Robot) -> None:
+    """A machine that is up long enough, with nothing on trial, starts its services by itself at its next boot, whatever was before."""
+    while (left := boot_guard.SURVIVED_S - machine.boottime()) > 0 or robot.ledger.trial is not None:  # noqa: ASYNC110
+        await asyncio.sleep(max(left, 10.0))
+    with contextlib.suppress(OSError):
+        boot_guard.survived(Places(robot.paths.root))
 
 
 async def _end(robot: Robot, tasks: list[asyncio.Task[None]], leave_services: bool) -> None:

@@ -12,6 +12,9 @@ from lekiwi_deploy.agent.journal import Journal, JournalCorrupt
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.robot import Robot
 from lekiwi_deploy.agent.slots import Metadata, Slots
+from lekiwi_deploy.agent.supervisors.systemd import boot_guard
+from lekiwi_deploy.agent.supervisors.systemd.places import Places
+from lekiwi_deploy.robot import record
 from lekiwi_deploy.robot.ledger import Ledger, SlotRecord, tick, with_slot
 from lekiwi_deploy.robot.slots import SlotState
 from lekiwi_deploy.wire.link import DeploymentRef
@@ -39,11 +42,25 @@ async def start(paths: Paths, *, randomness: Callable[[], float]) -> Robot:
     robot.history.catch_up(ledger.outcome)
     robot.consent.load()
     journal.keep_reserve()
+    _doubt(robot)
     _check_slots(robot)
     robot.services.plan = robot.replan()
     await robot.services.adopt()
     robot.services.use(robot.services.plan)
     return robot
+
+
+def _doubt(robot: Robot) -> None:
+    """After a boot without services, because the machine went down too often at its start: what is live has to prove itself again."""
+    places = Places(robot.paths.root)
+    if not boot_guard.is_up(places):
+        return
+    ledger = record.doubted(robot.ledger, machine.boot_id())
+    if ledger is not robot.ledger:
+        robot.remember(ledger)
+        text = f"the machine went down {boot_guard.LIMIT} times soon after its start: {ledger.live} is on trial again"
+        robot.history.note("doubted", text, ledger.live)
+    boot_guard.noted(places)
 
 
 def recovered(found: tuple[Metadata, ...], slots: Slots) -> Ledger:

@@ -19,6 +19,8 @@ from lekiwi_deploy.wire.manifest import HookKind
 
 replace = msgspec.structs.replace
 _LONGEST_WHY = 2000
+DOUBT_S = 300.0
+"""How long what was doubted must run, in seconds, before it is good again: what takes the machine down may take its time."""
 
 
 def staged(ledger: Ledger, deployment: DeploymentId, *, wire_bytes: int, ready_ms: float | None) -> Ledger:
@@ -83,6 +85,18 @@ def started_again(ledger: Ledger, boot: str) -> Ledger:
     assert ledger.trial is not None
     trial = replace(ledger.trial, starts=ledger.trial.starts + 1, boot=boot, healthy_since=None)
     return replace(ledger, trial=trial)
+
+
+def doubted(ledger: Ledger, boot: str) -> Ledger:
+    """What is live, though proven, is on trial again: the machine went down too often at its start. Only that it goes down again counts, not
+    what its services do. A trial that is open goes on."""
+    live = ledger.live
+    if live is None or ledger.trial is not None or ledger.slots[live].state is not SlotState.GOOD:
+        return ledger
+    policy = TrialPolicy(trial_s=DOUBT_S)
+    return replace(
+        tick(ledger), trial=Trial(deployment=live, generation=ledger.generation, boot=boot, policy=policy, told=True)
+    )
 
 
 def hook_ran(ledger: Ledger, service: str, kind: HookKind, failure: str | None) -> Ledger:

@@ -15,7 +15,7 @@ from lekiwi_deploy.agent.install import releases, systemctl, unpack
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.self_update.places import Places
 from lekiwi_deploy.agent.self_update.units import NET_HALF, ROOT_HALF, UNITS
-from lekiwi_deploy.agent.supervisors.systemd.fixed_units import ENABLED, FIXED_UNITS
+from lekiwi_deploy.agent.supervisors.systemd.fixed_units import ENABLED, FIXED_PROGRAMS, FIXED_UNITS
 from lekiwi_deploy.errors import LekiwiError, NotAllowed
 from lekiwi_deploy.wire.local import RobotHere
 
@@ -60,10 +60,11 @@ def halves(paths: Paths, here: RobotHere | LekiwiError) -> Iterator[Check]:
 def _units(paths: Paths) -> Iterator[Check]:
     """Whether systemd has them as this release wrote them, and starts what it is to start."""
     wrong = []
-    for unit, text in {**UNITS, **FIXED_UNITS}.items():
-        path = paths.root / "etc/systemd/system" / unit
+    units = {f"etc/systemd/system/{unit}": text for unit, text in {**UNITS, **FIXED_UNITS}.items()}
+    for name, text in {**units, **FIXED_PROGRAMS}.items():
+        path = paths.root / name
         if not path.exists() or path.read_text() != text:
-            wrong.append(f"{unit} is {'not as this release has it' if path.exists() else 'missing'}")
+            wrong.append(f"{path.name} is {'not as this release has it' if path.exists() else 'missing'}")
     for unit in (ROOT_HALF, NET_HALF, *ENABLED):
         if systemctl.properties(unit, "UnitFileState").get("UnitFileState") != "enabled":
             wrong.append(f"{unit} does not start at boot")

@@ -29,7 +29,7 @@ _OURS = (
     "var/log/lekiwi",
     "var/log/private/lekiwi",
 )
-_UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system")
+_UNIT_FOLDERS = ("etc/systemd/system", "etc/systemd/system-generators", "run/systemd/system")
 
 
 class Uninstalled(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +78,9 @@ def uninstall(paths: Paths, *, keep_state: bool, say: Callable[[str], None]) -> 
         _stop_everything(paths, say)
         _remove_table()
     units = [
-        path for path in belongings(paths, keep_state=keep_state) if path.parent.name.endswith(("system", ".wants"))
+        path
+        for path in belongings(paths, keep_state=keep_state)
+        if path.parent.name.endswith(("system", "system-generators", ".wants"))
     ]
     for path in (*units, *belongings(paths, keep_state=keep_state)):
         _remove(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from lekiwi_deploy.agent.supervisors.systemd import boot_guard
 from lekiwi_deploy.agent.supervisors.systemd.places import BOOT, SLICE, TARGET, TRAFFIC
 
 _SET = "/etc/lekiwi/boot/current"
@@ -18,7 +19,7 @@ _TARGET = f"""\
 Description=LeKiwi Deploy: the services of this robot
 Documentation=man:systemd.special(7)
 DefaultDependencies=no
-Wants={BOOT} {TRAFFIC}
+Wants={BOOT} {TRAFFIC} {boot_guard.COUNT}
 After=basic.target
 Conflicts=shutdown.target
 Before=shutdown.target
@@ -67,7 +68,11 @@ Description=LeKiwi Deploy: the services of this robot
 Before=slices.target
 """
 
-FIXED_UNITS: Mapping[str, str] = MappingProxyType({TARGET: _TARGET, BOOT: _BOOT, TRAFFIC: _TRAFFIC, SLICE: _SLICE})
+FIXED_UNITS: Mapping[str, str] = MappingProxyType(
+    {TARGET: _TARGET, BOOT: _BOOT, TRAFFIC: _TRAFFIC, SLICE: _SLICE, **boot_guard.UNITS}
+)
 """Name of the file in /etc/systemd/system → its text."""
+FIXED_PROGRAMS = boot_guard.PROGRAMS
+"""Path below the root → text of what systemd runs for them."""
 ENABLED = (TARGET,)
 """What is to be enabled (`systemctl enable`); the others come with it."""
