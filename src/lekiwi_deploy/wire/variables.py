@@ -29,7 +29,7 @@ MAX_TOGETHER = 500_000
 """Bytes of all values that one robot could get: a desired state is one frame of the link."""
 _NAME = re.compile(rf"{NAME}\Z")
 _NEVER_NAME = re.compile(NEVER)
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def checked_variable(name: str) -> str:
@@ -55,7 +55,7 @@ def checked_value(name: str, value: str) -> str:
     if found := _CONTROL.search(value):
         raise BadInput(
             f"the value of {name} has a control character (U+{ord(found[0]):04X}, character {found.start() + 1}): "
-            "only text, tabs and line ends can be handed to a service; encode it, as base64 for one"
+            "only text, tabs and newlines can be given to a service; encode it, as base64 for one"
         )
     return value
 

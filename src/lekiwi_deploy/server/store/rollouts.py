@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from lekiwi_deploy.fleet.course import Course
+from lekiwi_deploy.server.store import variables
 from lekiwi_deploy.server.store.database import Transaction, jsonb
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RobotId, RolloutId
 from lekiwi_deploy.wire.link import Outcome
@@ -74,7 +75,9 @@ async def insert(
     key: str | None,
     course: Course,
 ) -> None:
-    """A new open rollout. `key`: makes it the only one of that key (the caller looked that there is none)."""
+    """A new open rollout. `key`: makes it the only one of that key (the caller looked that there is none). From its first one in an environment
+    on, the deployment goes with the variables of now there."""
+    await variables.bind(tx, project, environment, deployment, now)
     await tx.execute(
         """
         INSERT INTO rollouts (id, project, environment, deployment, kind, by_whom, reason, force, previous, created_at, idempotency_key, course)
