@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lekiwi_deploy.errors import NotFound
-from lekiwi_deploy.wire.ids import EnvironmentName
+from lekiwi_deploy.errors import BadInput, Conflict, NotFound
+from lekiwi_deploy.wire.ids import EnvironmentName, checked_name
 
 MAIN_BRANCHES = frozenset({"main", "master"})
 PRODUCTION = "production"
+LENDERS = "preview"
+"""What the names of environments and groups begin with that lend their robots to previews without being told to."""
+
+Branches = Sequence[tuple[str, str]]
+"""Patterns and what each goes to, an environment or a group, in order: `branches:` of lekiwi.yaml."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One environment as far as the mapping looks at it. `branch`: the configured one; `robots`: how many it has."""
+    """One environment as far as the mapping looks at it. `branch`: the configured one; `robots`: how many it has; `groups`: whose robots are its;
+    `lends`: its robots go to previews; `preview`: the branch that it is the preview of."""
 
     name: EnvironmentName
     branch: str | None = None
     robots: int = 0
+    groups: tuple[str, ...] = ()
+    lends: bool = False
+    preview: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,16 @@ class Deploys:
 
 
 @dataclass(frozen=True, slots=True)
+class Previews:
+    """The ref deploys to `environment`, a preview of its branch that borrows robots from `pool`. `why`: as of `Deploys`."""
+
+    environment: EnvironmentName
+    branch: str
+    pool: EnvironmentName
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeploysNothing:
     """The ref deploys nothing; `why` is the one line to say so."""
 
@@ -37,13 +57,14 @@ class DeploysNothing:
 
 
 def environment_for(
-    ref: str, environments: Iterable[Target], option_env: str | None = None
-) -> Deploys | DeploysNothing:
+    ref: str, environments: Iterable[Target], option_env: str | None = None, branches: Branches = ()
+) -> Deploys | Previews | DeploysNothing:
     """Where a push of `ref` (`refs/heads/main`) goes. `option_env` is the value of the push option `env=`.
 
-    First the push option; then the environment whose configured branch it is; then, for main and master, `production`, else
-    the only environment with robots; then the environment of the branch's name. A tag deploys only with the push option.
-    Raises `NotFound` when the push option names no environment.
+    First the push option; then the environment whose configured branch it is; then the first of `branches` that fits; then, for main and
+    master, `production`, else the only environment with robots; then the environment of the branch's name. A tag deploys only with the
+    push option. A pattern with `*` that goes to robots that are lent makes a preview, but never of main or master. Raises `NotFound` when the
+    push option or the mapping names nothing that there is, `Conflict` and `BadInput` when the branch cannot have a preview.
     """
     targets = sorted(environments, key=lambda target: target.name)
     if option_env is not None:
@@ -54,7 +75,8 @@ def environment_for(
     if not ref.startswith("refs/heads/"):
         return DeploysNothing(f"{ref} is neither a branch nor a tag: kept, not deployed")
     branch = ref.removeprefix("refs/heads/")
-    configured = [target for target in targets if target.branch == branch]
+    lasting = [target for target in targets if target.preview is None]
+    configured = [target for target in lasting if target.branch == branch]
     if len(configured) == 1:
         return Deploys(configured[0].name, f"{branch} is its branch")
     if configured:
@@ -62,13 +84,81 @@ def environment_for(
         return DeploysNothing(
             f"{branch} is the branch of {names}: choose one with git push -o env={configured[0].name}"
         )
-    free = [target for target in targets if target.branch is None]
+    mapped = _mapped(branch, targets, branches)
+    if mapped is not None:
+        return mapped
+    free = [target for target in lasting if target.branch is None]
     if branch in MAIN_BRANCHES:
         return _main(branch, free)
     for target in free:
         if target.name == branch:
             return Deploys(target.name, "it has the branch's name")
     return DeploysNothing(f"no environment follows the branch {branch}: kept, not deployed")
+
+
+def fits(pattern: str, branch: str) -> bool:
+    """Whether the branch is meant by the pattern, in which `*` stands for anything."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), branch, re.DOTALL) is not None
+
+
+def preview_name(branch: str) -> EnvironmentName:
+    """What the preview of a branch is called: the branch, in lower case, with `-` for `/`. Raises `BadInput` when nothing can be called so."""
+    name = branch.lower().replace("/", "-")
+    try:
+        return EnvironmentName(checked_name("an environment", name))
+    except BadInput as error:
+        raise BadInput(f"the branch {branch[:60]!r} can have no preview: {error.message}") from error
+
+
+def _mapped(branch: str, targets: list[Target], branches: Branches) -> Deploys | Previews | None:
+    for pattern, goes_to in branches:
+        if not fits(pattern, branch):
+            continue
+        target = _target(branch, pattern, goes_to, targets)
+        why = f"{pattern} goes to {goes_to}"
+        if "*" not in pattern or not _lends(target, goes_to):
+            return Deploys(target.name, why)
+        if branch not in MAIN_BRANCHES:
+            return Previews(_free_name(branch, targets), branch, target.name, why)
+    return None
+
+
+def _target(branch: str, pattern: str, goes_to: str, targets: list[Target]) -> Target:
+    """The environment that the mapping means: of that name, else the only one with the group of that name."""
+    lasting = [target for target in targets if target.preview is None]
+    named = [target for target in lasting if target.name == goes_to]
+    found = named or [target for target in lasting if goes_to in target.groups]
+    if len(found) == 1:
+        return found[0]
+    said = f"branches: of lekiwi.yaml sends {branch} ({pattern}) to {goes_to!r}"
+    if found:
+        names = " and ".join(target.name for target in found)
+        raise NotFound(
+            f"{said}, a group of {names}: name one of the environments instead",
+            next=tuple(f"git push -o env={target.name}" for target in found[:5]),
+        )
+    groups = sorted({group for target in lasting for group in target.groups})
+    there = f"environments: {', '.join(target.name for target in lasting) or 'none yet'}"
+    there += f"; groups: {', '.join(groups)}" if groups else ""
+    raise NotFound(
+        f"{said}, and there is no environment or group of that name ({there})",
+        next=(f"lekiwi robots add NAME --group {goes_to}", *(f"git push -o env={one.name}" for one in lasting[:3])),
+    )
+
+
+def _lends(target: Target, goes_to: str) -> bool:
+    """Whether the robots meant are lent: those of an environment that lends, or of one whose only group has the name for it."""
+    return target.lends or (target.groups == (goes_to,) and goes_to.startswith(LENDERS))
+
+
+def _free_name(branch: str, targets: list[Target]) -> EnvironmentName:
+    """Raises `Conflict` when something else has the preview's name."""
+    name = preview_name(branch)
+    for target in targets:
+        if target.name == name and target.preview != branch:
+            of = f"the preview of {target.preview}" if target.preview is not None else "an environment of its own"
+            raise Conflict(f"the preview of {branch} would be called {name}, which is {of}: push it under another name")
+    return name
 
 
 def _by_option(wanted: str, targets: list[Target]) -> Deploys:
