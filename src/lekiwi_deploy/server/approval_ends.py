@@ -1,0 +1,43 @@
+"""How requests for approval end without a rollout: rejected, expired, canceled, or something newer took their place."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from lekiwi_deploy.fleet.approval import End
+from lekiwi_deploy.server.store import approvals, audit, progress, refs
+from lekiwi_deploy.server.store.approvals import RequestRow
+from lekiwi_deploy.server.store.database import Database, Transaction
+from lekiwi_deploy.server.store.deployments import DeploymentRow
+from lekiwi_deploy.wire.progress import Closed
+
+SERVER = "server"
+
+
+async def end_request(tx: Transaction, row: RequestRow, how: End, why: str, now: datetime) -> None:
+    """Ends it, says so to whoever follows the deployment, and has a push that waited for it wait no more. `why`: one line."""
+    await approvals.end(tx, row.id, how, now)
+    if row.options.push:
+        await refs.give_up(tx, row.deployment)
+    await progress.append(tx, row.deployment, [Closed("built", why)], now)
+
+
+async def supersede_requests(tx: Transaction, deployment: DeploymentRow, environment: str, now: datetime) -> None:
+    """`deployment` goes live in the environment: what was made before it is not to replace it later."""
+    for row in await approvals.older(tx, deployment.project, environment, deployment.id, deployment.created_at):
+        if row.deployment == deployment.id:  # it goes live without: nothing is left to agree to
+            await approvals.end(tx, row.id, End.SUPERSEDED, now)
+        else:
+            why = f"superseded: {deployment.id} {deployment.version} went to {environment} meanwhile"
+            await end_request(tx, row, End.SUPERSEDED, why, now)
+
+
+async def expire(database: Database, now: datetime) -> None:
+    """Ends what nobody agreed to in time. For the loop that keeps the house."""
+    async with database.transaction() as tx:
+        for row in await approvals.overdue(tx, now):
+            span = f"{(row.expires_at - row.asked_at).total_seconds() / 3600:g} h"
+            why = f"expired: nobody let it go live in {row.environment} within {span}; deploy it again"
+            await end_request(tx, row, End.EXPIRED, why, now)
+            where = f"project/{row.project}/{row.environment}/{row.deployment}"
+            await audit.record(tx, SERVER, "deployment.expire", where, {"request": row.id, "why": why})
