@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from lekiwi_deploy.fleet.approval import End
-from lekiwi_deploy.server.store import approvals, audit, progress, refs
+from lekiwi_deploy.server.store import approvals, audit, deployments, progress, refs
 from lekiwi_deploy.server.store.approvals import RequestRow
 from lekiwi_deploy.server.store.database import Database, Transaction
-from lekiwi_deploy.server.store.deployments import DeploymentRow
+from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.progress import Closed
 
 SERVER = "server"
@@ -22,8 +22,11 @@ async def end_request(tx: Transaction, row: RequestRow, how: End, why: str, now:
     await progress.append(tx, row.deployment, [Closed("built", why)], now)
 
 
-async def supersede_requests(tx: Transaction, deployment: DeploymentRow, environment: str, now: datetime) -> None:
-    """`deployment` goes live in the environment: what was made before it is not to replace it later."""
+async def supersede_requests(tx: Transaction, id: DeploymentId, environment: str, now: datetime) -> None:
+    """The deployment goes live in the environment: what was made before it is not to replace it later."""
+    deployment = await deployments.read(tx, id)
+    if deployment is None:
+        return
     for row in await approvals.older(tx, deployment.project, environment, deployment.id, deployment.created_at):
         if row.deployment == deployment.id:  # it goes live without: nothing is left to agree to
             await approvals.end(tx, row.id, End.SUPERSEDED, now)
