@@ -9,7 +9,7 @@ from fleet_world import PRODUCTION, WEB, FleetWorld, fleet_world
 from served_app import Asker
 
 from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.server.store import refs
+from lekiwi_deploy.server.store import policies
 from lekiwi_deploy.wire.api import RobotStatus, RolloutStatus
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.policy import Policy, RolloutStep, Undo
@@ -24,7 +24,7 @@ async def world(context: Context, owner: Asker, api_url: str) -> AsyncIterator[F
 
 async def policy(world: FleetWorld, given: Policy) -> None:
     async with world.context.database.transaction() as tx:
-        await refs.set_environment(tx, WEB, PRODUCTION, "main", given, world.context.now())
+        await policies.write(tx, WEB, PRODUCTION, "main", given)
 
 
 async def running(world: FleetWorld, deployment: DeploymentId) -> list[str]:

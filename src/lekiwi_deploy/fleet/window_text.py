@@ -38,6 +38,51 @@ def parse_opening(text: str) -> Opening:
     return Opening(minutes=(first % 60,), hours=(first // 60,), weekdays=weekdays, end=last)
 
 
+def opening_text(opening: Opening) -> str:
+    """`opening` in words that `parse_opening` reads as the same."""
+    if opening.end is not None:
+        days = "" if len(opening.weekdays) == 7 else ",".join(_DAYS[day].title() for day in opening.weekdays) + " "
+        return f"{days}{_clock(opening.hours[0] * 60 + opening.minutes[0])}-{_clock(opening.end)}"
+    weekdays = tuple(sorted((day + 1) % 7 for day in opening.weekdays))
+    days_text, weekdays_text = _listed(opening.days, 1, 31), _listed(weekdays, 0, 6)
+    if opening.either:  # both are restricted, in cron's eyes: neither begins with a star
+        days_text, weekdays_text = _numbers(opening.days), _numbers(weekdays)
+    elif "*" not in (days_text[0], weekdays_text[0]):  # one of them began with a star, and was restricted all the same
+        days_text = _starred(opening.days, 1, 31) or days_text
+        if not days_text.startswith("*"):
+            weekdays_text = _starred(weekdays, 0, 7) or weekdays_text
+    fields = (
+        _listed(opening.minutes, 0, 59),
+        _listed(opening.hours, 0, 23),
+        days_text,
+        _listed(opening.months, 1, 12),
+        weekdays_text,
+    )
+    return f"{' '.join(fields)} for {opening.length_s / 60:.0f}m"
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def _numbers(values: tuple[int, ...]) -> str:
+    return ",".join(map(str, values))
+
+
+def _listed(values: tuple[int, ...], low: int, high: int) -> str:
+    return "*" if values == tuple(range(low, high + 1)) else _numbers(values)
+
+
+def _starred(values: tuple[int, ...], low: int, high: int) -> str:
+    """`values` in a form that begins with a star; empty when there is none."""
+    for step in range(2, high - low + 2):
+        every = set(range(low, high + 1, step))
+        if {value % 7 for value in every} <= set(values) if low == 0 else every <= set(values):
+            rest = [value for value in values if value not in every]
+            return ",".join([f"*/{step}", *map(str, rest)])
+    return ""
+
+
 def parse_dates(text: str) -> Dates | None:
     """`2026-12-24` or `2026-12-24..2026-12-26`; None when it is neither. Raises `BadInput` for a day that there is not."""
     match = _DATES.match(text.strip())

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from lekiwi_deploy.server.builds.forms import Schema
-from lekiwi_deploy.server.builds.strict_yaml import Value
+from lekiwi_deploy.server.builds.strict_yaml import Value, span
 
 _UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SIZE = r"(0|[1-9][0-9]{0,8})(kB|MB|GB|KiB|MiB|GiB)"
@@ -19,6 +19,19 @@ def size(count: int) -> str:
         if count >= _UNITS[unit] and count % _UNITS[unit] == 0:
             return f"{count // _UNITS[unit]}{unit}"
     return f"{count // 1000}kB" if count else "0MB"
+
+
+def span_words(seconds: float) -> str:
+    """A time span as it is written: `10m`, `1.5s`, exact to the millisecond."""
+    if seconds >= 1 and not float(seconds).is_integer():
+        return f"{seconds:.3f}".rstrip("0") + "s"
+    return span(seconds) if seconds else "0s"
+
+
+def percent_words(share: float) -> str | float:
+    """A percentage as it is written: `25%`; a plain number where it has more than two digits behind the point."""
+    text = f"{share:.2f}".rstrip("0").rstrip(".")
+    return f"{text}%" if float(text) == share else share
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,11 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,8})(\.[0-9]{1,9})?\Z")
 
 
 class ProjectFileError(BadInput):
-    """A mistake in lekiwi.yaml: the message has file, line, key, and what to write instead."""
+    """A mistake in lekiwi.yaml: the message has file, line, key, and what to write instead. `file` empty: it was given by itself."""
 
     def __init__(self, file: str, line: int, key: str, what: str) -> None:
-        where = f"{file}:{line}: {key}: " if key else f"{file}:{line}: "
+        at = f"{file}:{line}: " if file else ""
+        where = f"{at}{key}: " if key else at
         super().__init__(where + what, details={"file": file, "line": line, "key": key})
 
 
@@ -247,6 +248,30 @@ def read_document(data: bytes, file: str) -> Mapping[str, Value]:
     if root is None or (isinstance(root, yaml.ScalarNode) and root.tag == _NULL):
         return {}
     return Value(file, "", root).mapping()
+
+
+def read_value(text: str, key: str, *, plain: bool = False) -> Value:
+    """One value, written on its own. `key`: its path. `plain`: it is text, unless it is null, quoted, a list or a mapping: signs that YAML
+    takes for its own need no quotes.
+
+    Raises `ProjectFileError` without a file.
+    """
+    mark = yaml.Mark("", 0, 0, 0, None, None)
+    if len(text) > MAX_BYTES:
+        raise ProjectFileError("", 1, key, f"has {len(text)} characters, {MAX_BYTES} are allowed")
+    try:
+        _check_events(text, "")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (ProjectFileError, yaml.YAMLError) as error:
+        if not plain:
+            why = error.message if isinstance(error, ProjectFileError) else f"{text[:60]!r} is not valid YAML"
+            raise ProjectFileError("", 1, key, why) from error
+        root = yaml.ScalarNode(_TEXT, text, mark, mark)
+    if root is None:
+        root = yaml.ScalarNode(_NULL, "", mark, mark)
+    if plain and isinstance(root, yaml.ScalarNode) and root.style is None and root.tag != _NULL:
+        root = yaml.ScalarNode(_TEXT, text.strip(), mark, mark)
+    return Value("", key, root)
 
 
 def _check_events(text: str, file: str) -> None:

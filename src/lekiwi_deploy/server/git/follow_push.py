@@ -8,10 +8,11 @@ from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.follow import follow
 from lekiwi_deploy.server.git.push import HookCall, Say, first_branch
 from lekiwi_deploy.server.git.pushed import Update, read_options, read_updates
-from lekiwi_deploy.server.git.reconciler import held, seed_environments
+from lekiwi_deploy.server.git.reconciler import held
 from lekiwi_deploy.server.git.repositories import default_branch, git, repository_path, tips
 from lekiwi_deploy.server.git.transcript import Release, Transcript, indented, warned
 from lekiwi_deploy.server.rollouts import source_of
+from lekiwi_deploy.server.seeding import seed_environments
 from lekiwi_deploy.server.store import refs, rollouts
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.wire.ids import ProjectName, checked_name

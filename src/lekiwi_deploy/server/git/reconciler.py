@@ -7,17 +7,14 @@ verdict and its rollout loses nothing, and the end of a freeze lets go what wait
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from datetime import timedelta
 
-import msgspec
-
-from lekiwi_deploy.errors import BadInput, LekiwiError
-from lekiwi_deploy.server.builds.project_file import FILE, read_project_file
+from lekiwi_deploy.errors import LekiwiError
 from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.server.git.repositories import blobs, default_branch, repository_path, tips
+from lekiwi_deploy.server.git.repositories import repository_path, tips
 from lekiwi_deploy.server.rollouts import start_rollout
-from lekiwi_deploy.server.store import audit, builds, progress, projects, refs
+from lekiwi_deploy.server.seeding import seed_environments
+from lekiwi_deploy.server.store import builds, progress, projects, refs
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.wire.ids import ProjectName
@@ -116,34 +113,3 @@ async def _say_once(tx: Transaction, context: Context, row: DeploymentRow, why: 
     entries = await progress.read(tx, row.id, 0, 10_000)
     if not any(isinstance(entry.body, Closed) and entry.body.text == why for entry in entries):
         await progress.append(tx, row.id, [Closed("built", why)], context.now())
-
-
-async def seed_environments(context: Context, project: ProjectName, now: Mapping[str, str]) -> None:
-    """Environments become what lekiwi.yaml of the default branch says, as far as it names them. `now`: the tips of branches."""
-    data = context.config.data
-    repository = repository_path(data, project)
-    commit = now.get(f"refs/heads/{default_branch(repository)}")
-    if commit is None or _SEEDED.get((str(repository), project)) == commit:
-        return
-    (content,) = await blobs(data, repository, commit, FILE)
-    try:
-        spec = read_project_file(content or b"")
-    except BadInput as error:
-        _log.warning("%s of %s at %s: %s", FILE, project, commit[:7], error.message)
-        return
-    async with context.database.transaction() as tx:
-        for environment in spec.environments:
-            if await refs.set_environment(
-                tx, project, environment.name, environment.branch, environment.policy, context.now()
-            ):
-                detail = {
-                    "branch": environment.branch,
-                    "policy": msgspec.to_builtins(environment.policy),
-                    "commit": commit,
-                }
-                await audit.record(tx, FILE, "environment.set", f"project/{project}/{environment.name}", detail)
-    _SEEDED[str(repository), project] = commit
-
-
-_SEEDED: dict[tuple[str, str], str] = {}
-"""Commits whose lekiwi.yaml was read already; a cache of this process, by repository."""

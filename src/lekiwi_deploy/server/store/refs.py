@@ -1,4 +1,4 @@
-"""What pushes and the ref reconciler need: who builds a ref now, what waits for its ref, and environments as lekiwi.yaml has them."""
+"""What pushes and the ref reconciler need: who builds a ref now, and what waits for its ref."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from datetime import datetime
 
 import msgspec
 
-from lekiwi_deploy.server.store.database import Transaction, jsonb
+from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName
-from lekiwi_deploy.wire.policy import Policy
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -70,21 +69,6 @@ async def went_further(tx: Transaction, project: ProjectName, environment: Envir
 async def give_up(tx: Transaction, id: str) -> None:
     """A built push is not to go live any more: its ref moved on."""
     await tx.execute("UPDATE deployments SET roll_out = false WHERE id = %s", (id,))
-
-
-async def set_environment(
-    tx: Transaction, project: ProjectName, name: str, branch: str | None, policy: Policy, now: datetime
-) -> bool:
-    """Makes the environment what lekiwi.yaml says; returns whether that changed anything."""
-    done = await tx.execute(
-        """
-        INSERT INTO environments (project, name, branch, policy, created_at) VALUES (%s, %s, %s, %s, %s)
-        ON CONFLICT (project, name) DO UPDATE SET branch = coalesce(excluded.branch, environments.branch), policy = excluded.policy
-        WHERE (environments.branch, environments.policy) IS DISTINCT FROM (coalesce(excluded.branch, environments.branch), excluded.policy)
-        """,
-        (project, name, branch, jsonb(msgspec.to_builtins(policy)), now),
-    )
-    return done.rowcount == 1
 
 
 async def of_push(tx: Transaction, project: ProjectName, ref: str, commit: str) -> DeploymentRow | None:

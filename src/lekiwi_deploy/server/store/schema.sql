@@ -32,7 +32,8 @@ CREATE TABLE projects (
     name         text PRIMARY KEY,
     created_at   timestamptz NOT NULL DEFAULT now(),
     created_by   text NOT NULL,
-    branches     jsonb NOT NULL DEFAULT '[]'    -- [pattern, environment or group] pairs of lekiwi.yaml, in order
+    branches     jsonb NOT NULL DEFAULT '[]',   -- [pattern, environment or group] pairs of lekiwi.yaml, in order
+    seeded_groups jsonb NOT NULL DEFAULT '{}'   -- what lekiwi.yaml said of groups last: what people set holds until that changes
 );
 
 CREATE TABLE environments (

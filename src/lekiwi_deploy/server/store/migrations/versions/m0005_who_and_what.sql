@@ -1,4 +1,5 @@
 ALTER TABLE projects ADD COLUMN branches jsonb NOT NULL DEFAULT '[]';
+ALTER TABLE projects ADD COLUMN seeded_groups jsonb NOT NULL DEFAULT '{}';
 ALTER TABLE environments ADD COLUMN seeded jsonb;
 ALTER TABLE robots ADD COLUMN variables bigint NOT NULL DEFAULT 0;
 ALTER TABLE robots ADD COLUMN variables_environment text;
