@@ -44,13 +44,14 @@ class Interval:
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """What may be meant. `intervals` of the environment, oldest first; `current`: what is live in it, or on the one
-    robot that is asked about; `quarantined`: deployments that failed on robots here."""
+    robot that is asked about; `quarantined`: deployments that failed on robots here; `aliases`: labels of the project's deployments."""
 
     environment: str
     deployments: Mapping[DeploymentId, Candidate]
     intervals: tuple[Interval, ...]
     current: DeploymentId | None
     quarantined: frozenset[DeploymentId] = field(default=frozenset())
+    aliases: Mapping[str, DeploymentId] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,9 @@ def _exact(selector: selectors.Exact, said: str, known: Candidates, now: datetim
         case selectors.Commit(prefix):
             return _only(f"commit:{prefix}", _with_commit(prefix, known), known)
         case selectors.Alias(name):
-            raise NotFound(f"there is no alias {name!r}", next=("lekiwi list",))
+            if name not in known.aliases:
+                raise NotFound(f"there is no alias {name!r}", next=("lekiwi alias list",))
+            return _runnable(known.aliases[name], known)
         case selectors.Back(count):
             if count >= len(known.intervals):
                 raise NotFound(
@@ -136,7 +139,7 @@ def _one_of(
     if isinstance(readings[-1], selectors.Time):
         raise failed[-1]
     raise NotFound(
-        f"nothing in {known.environment} goes by {said!r}: no id, version, tag or commit, and it is no time",
+        f"nothing in {known.environment} goes by {said!r}: no id, alias, version, tag or commit, and it is no time",
         next=("lekiwi list",),
     )
 

@@ -82,6 +82,24 @@ class Word:
 Selector = Exact | Word
 
 
+_ALIAS = re.compile(r"[A-Za-z][0-9A-Za-z._-]{0,49}\Z", re.ASCII)
+
+
+def checked_alias(name: str) -> str:
+    """`name`, if it may be a label of a deployment. Raises `BadInput` for what reads as something else: an id, a version, a commit, a time."""
+    if not _ALIAS.match(name) or name.endswith(".lock"):
+        raise BadInput(f"{name[:60]!r} cannot be an alias: use 1-50 letters, digits and . _ -, starting with a letter")
+    selector = parse(name)
+    readings = selector.readings if isinstance(selector, Word) else (selector,)
+    for reading in readings:
+        other = _OTHERS.get(type(reading))
+        if isinstance(reading, Version) and len(readings) > 1:
+            continue  # any word could be a tag
+        if other is not None:
+            raise BadInput(f"{name!r} cannot be an alias: as a selector it means {other}")
+    return name
+
+
 def parse(text: str | None) -> Selector:
     """The selector that `text` says; None is `previous`. Raises `BadInput` saying what was not understood."""
     if text is None:
@@ -136,3 +154,14 @@ def _bare(word: str) -> Selector:
     if not readings:
         raise BadInput(f"{word!r} names no deployment: use an id, version, commit:…, previous, @-2 or a time ({FORMS})")
     return readings[0] if len(readings) == 1 else Word(word, tuple(readings))
+
+
+_OTHERS = {
+    Previous: "the last good deployment",
+    IdPrefix: "a deployment's id",
+    Version: "a version",
+    Commit: "a commit",
+    Back: "an activation",
+    Time: "a time",
+}
+"""What a selector names, other than an alias."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lekiwi_deploy.fleet import selectors
 from lekiwi_deploy.fleet.resolution import Candidate, Candidates, Interval
-from lekiwi_deploy.server.store import activations, deployments, robots
+from lekiwi_deploy.server.store import activations, aliases, deployments, robots
 from lekiwi_deploy.server.store.activations import ActivationRow
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
@@ -20,6 +20,7 @@ async def read_candidates(
     """
     parsed = selectors.parse(selector)
     prefix, versions, commit = "", [], ""
+    labels: dict[str, DeploymentId] = {}
     for reading in parsed.readings if isinstance(parsed, selectors.Word) else (parsed,):
         match reading:
             case selectors.IdPrefix(prefix):
@@ -29,15 +30,21 @@ async def read_candidates(
                 versions = [bare, f"v{bare}"]
             case selectors.Commit(commit):
                 pass
+            case selectors.Alias(name):
+                labelled = await aliases.read(tx, project, name)
+                labels |= {name: labelled.deployment} if labelled is not None else {}
             case _:
                 pass
-    rows = await deployments.meant(tx, project, environment, id_prefix=prefix, versions=versions, commit_prefix=commit)
+    rows = await deployments.meant(
+        tx, project, environment, id_prefix=prefix, versions=versions, commit_prefix=commit, ids=list(labels.values())
+    )
     return Candidates(
         environment=environment,
         deployments={row.id: candidate(row) for row in rows},
         intervals=tuple(interval(row) for row in await activations.of_environment(tx, project, environment)),
         current=current,
         quarantined=frozenset(await robots.quarantined(tx, project, environment)),
+        aliases=labels,
     )
 
 

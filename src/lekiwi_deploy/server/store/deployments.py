@@ -149,15 +149,22 @@ async def set_rollout(tx: Transaction, id: str, rollout: RolloutId) -> None:
 
 
 async def meant(
-    tx: Transaction, project: str, environment: str, *, id_prefix: str, versions: Sequence[str], commit_prefix: str
+    tx: Transaction,
+    project: str,
+    environment: str,
+    *,
+    id_prefix: str,
+    versions: Sequence[str],
+    commit_prefix: str,
+    ids: Sequence[str] = (),
 ) -> list[DeploymentRow]:
     """What a selector may mean in a project: all that were ever live in the environment, and those whose id or commit starts so
-    (empty: none) or that have one of these versions."""
+    (empty: none), that have one of these versions, or are among `ids`."""
     return await tx.rows(
         """
         SELECT * FROM deployments WHERE project = %(project)s AND (
             id IN (SELECT deployment FROM activations WHERE project = %(project)s AND environment = %(environment)s)
-            OR (%(id)s <> '' AND starts_with(id, %(id)s)) OR version = ANY(%(versions)s)
+            OR (%(id)s <> '' AND starts_with(id, %(id)s)) OR version = ANY(%(versions)s) OR id = ANY(%(ids)s)
             OR (%(commit)s <> '' AND starts_with(commit_sha, %(commit)s)))
         """,
         {
@@ -166,6 +173,7 @@ async def meant(
             "id": id_prefix,
             "versions": list(versions),
             "commit": commit_prefix,
+            "ids": list(ids),
         },
         DeploymentRow,
     )
