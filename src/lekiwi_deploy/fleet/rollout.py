@@ -23,6 +23,7 @@ from lekiwi_deploy.wire.reasons import (
     ClonedKey,
     DiskFailing,
     DiskFull,
+    Drained,
     Fetching,
     Halted,
     LaterStep,
@@ -38,6 +39,7 @@ from lekiwi_deploy.wire.reasons import (
     Settling,
     Silent,
     Starting,
+    Unplaced,
     WindowClosed,
     sentence,
 )
@@ -93,7 +95,7 @@ class Target:
 class Seen:
     """One robot of the rollout. `status`, `outcome`, `waiting`: as recorded; `generation`: its newest desired state; `assigned`: the generation
     that this rollout gave it (None: not yet), at `assigned_at`; `pin`: by a person on the server; `deferring_since`: it holds off what is
-    wanted of it since then, be it this deployment or one before it."""
+    wanted of it since then, be it this deployment or one before it; `out`: why it takes no part in what becomes of its environment."""
 
     id: RobotId
     status: RobotStatus = RobotStatus.PENDING
@@ -111,6 +113,7 @@ class Seen:
     waiting: tuple[Reason, ...] = ()
     deferring_since: datetime | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    out: Drained | Unplaced | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +247,8 @@ def holding_back(target: Target, robot: Seen) -> Standing | None:
         return Standing(RobotStatus.PENDING, (ClonedKey(robot.cloned_at),))
     if not robot.joined:
         return Standing(RobotStatus.PENDING, (NeverJoined(),))
+    if robot.out is not None and target.kind != "robot":
+        return Standing(RobotStatus.HELD, (robot.out,))
     if robot.pin is not None and target.kind != "robot":
         released = target.kind == "deploy" and target.created_at > robot.pin.since
         if not released:
