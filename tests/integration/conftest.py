@@ -31,6 +31,8 @@ from lekiwi_deploy.server.store.database import Database
 from lekiwi_deploy.server.store.installation import read_or_make
 from lekiwi_deploy.server.store.migrate import migrate
 from lekiwi_deploy.server.store.partitions import make_days
+from lekiwi_deploy.server.variables.giving import Vault
+from lekiwi_deploy.server.variables.opening import open_key
 from lekiwi_deploy.wire.api import Role
 
 
@@ -102,16 +104,18 @@ async def database(database_url: str, nudges: Nudges) -> AsyncIterator[Database]
 @pytest.fixture
 async def context(database: Database, nudges: Nudges, tmp_path: Path) -> Context:
     """A whole context over the fresh database and a folder as object store."""
+    config = Config(data=tmp_path, url="http://127.0.0.1:1", local_url="http://127.0.0.1:1")
     async with database.transaction() as tx:
         installation = await read_or_make(tx, secrets.token_bytes)
         await replicas.announce(tx, "rep_test0000", datetime.now(UTC))
+        key = await open_key(tx, config, secrets.token_bytes)
     objects = FolderStore(tmp_path / "objects")
 
     def now() -> datetime:
         return datetime.now(UTC)
 
     return Context(
-        config=Config(data=tmp_path, url="http://127.0.0.1:1", local_url="http://127.0.0.1:1"),
+        config=config,
         database=database,
         objects=objects,
         nudges=nudges,
@@ -125,6 +129,7 @@ async def context(database: Database, nudges: Nudges, tmp_path: Path) -> Context
         replica="rep_test0000",
         ticket_key=installation.ticket_key,
         hook_secret="secret-of-a-test",
+        vault=Vault(key, objects),
     )
 
 

@@ -25,7 +25,8 @@ _ORDER = {scope: number for number, scope in enumerate(Scope)}
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of `variables`. `sealed` None: the name was removed. `fingerprint`: see `wire.variables.Variable`."""
+    """One row of `variables`. `sealed` None: the name was removed; empty: the key that it was sealed with is lost. `fingerprint`: see
+    `wire.variables.Variable`."""
 
     revision: int
     scope: Scope
@@ -41,6 +42,11 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     def removed(self) -> bool:
         """Whether the name is gone from its scope with this version."""
         return self.sealed is None
+
+    @property
+    def lost(self) -> bool:
+        """Whether there is a value that nobody can open any more."""
+        return self.sealed == b""
 
     @property
     def key(self) -> tuple[Scope, str, str]:

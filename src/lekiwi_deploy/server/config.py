@@ -23,6 +23,9 @@ class Config:
     `url` is how people and robots reach this server, without a slash at the end (`--url`, else the bound address); `local_url`
     how processes on this machine do, git's hooks for one. Both are filled in once the port is bound.
 
+    `variables_key`: the file of the key that variables are sealed with, None: DIR/variables-key; `new_variables_key`: make another one, and
+    forget what the lost one sealed.
+
     `log_days`: how long log lines are kept. `verbose`: log what is going on, not only what is wrong."""
 
     data: Path
@@ -34,6 +37,8 @@ class Config:
     local_url: str = ""
     log_days: int = 30
     verbose: bool = False
+    variables_key: Path | None = None
+    new_variables_key: bool = False
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str], *, root: bool, home: Path, cwd: Path) -> Config:
@@ -44,6 +49,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str], *, root: bool, h
     given = _parser(default_data(environ, root=root, home=home)).parse_args(list(arguments))
     data = given.data or environ.get("LEKIWI_DATA") or default_data(environ, root=root, home=home)
     port = _whole("--port", given.port or environ.get("LEKIWI_PORT") or str(DEFAULT_PORT), 0, 65535)
+    key = given.variables_key or environ.get("LEKIWI_VARIABLES_KEY_FILE")
     return Config(
         data=_absolute(data, cwd, home),
         host=given.host or environ.get("LEKIWI_HOST") or "127.0.0.1",
@@ -53,6 +59,8 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str], *, root: bool, h
         url=_url(given.url or environ.get("LEKIWI_URL") or ""),
         log_days=_whole("--log-days", given.log_days or environ.get("LEKIWI_LOG_DAYS") or "30", 1, 3650),
         verbose=given.verbose,
+        variables_key=_absolute(key, cwd, home) if key else None,
+        new_variables_key=given.new_variables_key,
     )
 
 
@@ -78,6 +86,17 @@ def _parser(data: str) -> argparse.ArgumentParser:
         "--store", metavar="DIR|s3://…", help="folder, s3://, gs:// or az:// bucket for content (default: DIR/objects)"
     )
     parser.add_argument("--log-days", metavar="DAYS", help="how long log lines are kept (default: 30)")
+    parser.add_argument(
+        "--variables-key",
+        metavar="FILE",
+        help="key that variables are sealed with, the same for all servers of a database (default: DIR/variables-key; "
+        "environment: LEKIWI_VARIABLES_KEY_FILE)",
+    )
+    parser.add_argument(
+        "--new-variables-key",
+        action="store_true",
+        help="the key is lost: make another one and forget all variables' values; robots keep what they have",
+    )
     parser.add_argument("--verbose", action="store_true", help="log what is going on, not only what is wrong")
     return parser
 

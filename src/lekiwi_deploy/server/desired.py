@@ -1,4 +1,4 @@
-"""A robot's desired state as the link sends it: the row, its environment's policy, and a ticket for the content."""
+"""A robot's desired state as the link sends it: the row, its environment's policy, its variables, and a ticket for the content."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from lekiwi_deploy.server.store.sessions import DesiredRow
 from lekiwi_deploy.wire.agent_proof import proof, update_key
 from lekiwi_deploy.wire.link import AgentWanted, DeploymentRef, Desired
 from lekiwi_deploy.wire.policy import Policy
+from lekiwi_deploy.wire.variables import SealedVariables
 
 
-def desired_of(context: Context, row: DesiredRow) -> Desired:
-    """What is wanted of the robot now, with a fresh ticket."""
+def desired_of(context: Context, row: DesiredRow, variables: SealedVariables | None) -> Desired:
+    """What is wanted of the robot now, with a fresh ticket. `variables`: what `Vault.for_robots` gives it with that row."""
     policy = row.policy or Policy()
     ref: DeploymentRef | None = None
     ticket: str | None = None
@@ -41,6 +42,7 @@ def desired_of(context: Context, row: DesiredRow) -> Desired:
         force=row.force,
         resume=row.resume,
         agent=_agent(context, row),
+        variables=variables,
     )
 
 

@@ -98,12 +98,13 @@ class LinkEndpoint:
                 for chunk in _chunks(names):
                     async with self.context.database.transaction() as tx:
                         rows = await sessions.desired(tx, chunk)
+                        variables = await self.context.vault.for_robots(tx, rows)
                     for row in rows:
                         link = self._links.get(row.robot)
                         if link is None:
                             continue
                         if row.session == link.session_id:
-                            link.wanted(row, again=not heard)
+                            link.wanted(row, variables.get(row.robot), again=not heard)
                         else:
                             link.displaced()
 

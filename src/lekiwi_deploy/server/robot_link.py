@@ -22,6 +22,7 @@ from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.sessions import DesiredRow, NewReport
 from lekiwi_deploy.wire.ids import ManifestDigest, ProjectName, RobotId, base62
 from lekiwi_deploy.wire.link import MAX_FRAME, FromRobot, Report, Stream, Ticket
+from lekiwi_deploy.wire.variables import SealedVariables
 
 HELLO_S = 10.0
 """A socket that says no hello for so long is closed: an older one proves nothing any more."""
@@ -216,6 +217,7 @@ class RobotLink:
             return None
         self.project = row.project
         (wanted,) = await sessions.desired(tx, [robot])
+        variables = await self._context.vault.for_robots(tx, [wanted])
         return decide.Facts(
             project=row.project,
             public_key=row.public_key,
@@ -227,7 +229,7 @@ class RobotLink:
             contended_s=(self._context.now() - row.contender_at).total_seconds() if row.contender_at else 0.0,
             events=row.acked_events,
             logs=row.acked_logs,
-            desired=desired_of(self._context, wanted),
+            desired=desired_of(self._context, wanted, variables.get(robot)),
             robots=row.robots,
         )
 
@@ -244,11 +246,11 @@ class RobotLink:
         ticket = tickets.issue(self._context.ticket_key, self.robot, digest, self._context.now())
         self._put(do.Send(Ticket(digest=digest, ticket=ticket)))
 
-    def wanted(self, row: DesiredRow, *, again: bool = False) -> None:
+    def wanted(self, row: DesiredRow, variables: SealedVariables | None, *, again: bool = False) -> None:
         """Sends what is wanted of the robot, if that is news to it or it never said that it knows (`again`)."""
         known = self.report.generation if self.report is not None else -1
         again = again and known < row.generation
-        self.tell(decide.Wanted(desired_of(self._context, row), again))
+        self.tell(decide.Wanted(desired_of(self._context, row, variables), again))
 
 
 def _decoded(event: MutableMapping[str, Any]) -> decide.Message:

@@ -36,6 +36,8 @@ from lekiwi_deploy.server.packs import PackShelf
 from lekiwi_deploy.server.store import audit, installation, partitions, replicas, tokens
 from lekiwi_deploy.server.store.database import Database, Transaction
 from lekiwi_deploy.server.systemd import notify_systemd
+from lekiwi_deploy.server.variables.giving import Vault
+from lekiwi_deploy.server.variables.opening import open_key
 from lekiwi_deploy.wire.api import Role, TokenInfo
 from lekiwi_deploy.wire.ids import base62
 from lekiwi_deploy.wire.link import MAX_FRAME
@@ -133,6 +135,8 @@ async def _prepare(config: Config, database: Database, nudges: Nudges, replica: 
         await partitions.make_days(tx, now().date() - timedelta(days=1), 4)
         await _replace_predecessor(tx, config.data, replica, now())
     async with database.transaction() as tx:
+        key = await open_key(tx, config, secrets.token_bytes)
+    async with database.transaction() as tx:
         await tokens.lock(tx)
         first = await tokens.usable_owners(tx, now()) == 0
         if first:
@@ -152,6 +156,7 @@ async def _prepare(config: Config, database: Database, nudges: Nudges, replica: 
         replica=replica,
         ticket_key=here.ticket_key,
         hook_secret=secrets.token_hex(32),
+        vault=Vault(key, objects),
     )
     return context, first
 

@@ -71,10 +71,10 @@ class Scope(StrEnum):
 
 
 class Variable(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest version of a name in a scope. `of`: the environment, branch, selector or robot (empty: the project). `value` None: a secret, or
-    removed. `fingerprint`: 12 hex digits that are equal when values of that name are, in this project only. `live`: every environment that it
-    concerns was given it; otherwise it goes live with the next deployment. `behind`: how many robots run without this version, though a
-    service of theirs reads the name; `behind_robots`: the first of them by name, ten at most."""
+    """The newest version of a name in a scope. `of`: the environment, branch, selector or robot (empty: the project). `value` None: a secret,
+    removed, or `lost`: its key is. `fingerprint`: 12 hex digits that are equal when values of that name are, in this project only. `live`: every
+    environment that it concerns was given it; otherwise it goes live with the next deployment. `behind`: how many robots run without this
+    version, though a service of theirs reads the name; `behind_robots`: the first of them by name, ten at most."""
 
     name: str
     scope: Scope
@@ -85,6 +85,7 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     at: datetime
     value: str | None = None
+    lost: bool = False
     fingerprint: str = ""
     live: bool = False
     behind: int = 0
@@ -181,7 +182,8 @@ class VariableDifferences(msgspec.Struct, frozen=True, kw_only=True):
 class SealedVariables(msgspec.Struct, frozen=True, kw_only=True):
     """What a robot gets with a deployment. `sealed`: base64 of a NaCl sealed box for the robot's key (its Ed25519 key as Curve25519) over
     the msgpack map name -> value; `secrets`: names whose values are never shown in logs. The same deployment, environment and revision
-    always seal the same values of a robot's scopes as they were when it was first asked."""
+    always seal the same values of a robot's scopes as they were when it was first asked. `sealed` empty: the server cannot open them any more,
+    so only a robot that has them already has them."""
 
     environment: str
     revision: int

@@ -32,6 +32,7 @@ from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.engines.objects import manifest_key
 from lekiwi_deploy.server.store import builds
 from lekiwi_deploy.server.store.deployments import DeploymentMetadata, DeploymentRow
+from lekiwi_deploy.server.variables.declared import declared_names
 from lekiwi_deploy.wire.platforms import Platform
 from lekiwi_deploy.wire.progress import Step
 
@@ -105,6 +106,7 @@ async def build(context: Context, row: DeploymentRow, scratch: Path, report: Rep
             platforms=tuple(sorted(manifest.platforms)),
         ),
         reused=False,
+        variables=declared_names(manifest),
     )
 
 

@@ -158,6 +158,7 @@ async def _store(context: Context, row: DeploymentRow, release: Release) -> None
             test_s=release.test_s,
             tests=release.tests,
             metadata=release.metadata,
+            variables=release.variables,
         )
         if not stored:
             raise Conflict(f"{row.id} was canceled")

@@ -32,7 +32,8 @@ class ReleaseRules(IgnoreRules):
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What came of a build. Seconds; `tests` None: there were none."""
+    """What came of a build. Seconds; `tests` None: there were none. `variables`: names that its services declare, None: of a release that was
+    reused, of which that was noted before."""
 
     stack: str
     input_digest: str
@@ -45,6 +46,7 @@ class Release:
     tests: str | None
     metadata: DeploymentMetadata
     reused: bool
+    variables: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

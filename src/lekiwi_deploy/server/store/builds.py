@@ -84,8 +84,10 @@ async def finish(
     test_s: float | None,
     tests: str | None,
     metadata: DeploymentMetadata,
+    variables: tuple[str, ...] | None,
 ) -> bool:
-    """Makes the deployment `built`. False: it is not ours any more, and nothing changed."""
+    """Makes the deployment `built`. `variables`: names that its services declare, None: noted before. False: it is not ours any more, and
+    nothing changed."""
     done = await tx.execute(
         """
         UPDATE deployments SET status = 'built', finished_at = %s, stack = %s, input_digest = %s, package_hash = %s, package_url = %s,
@@ -113,9 +115,10 @@ async def finish(
     if done.rowcount != 1:
         return False
     await tx.execute(
-        "INSERT INTO manifests (digest, project, size, created_at) "
-        "SELECT %s, project, %s, %s FROM deployments WHERE id = %s ON CONFLICT DO NOTHING",
-        (digest, manifest_size, now, id),
+        "INSERT INTO manifests (digest, project, size, created_at, variables) "
+        "SELECT %s, project, %s, %s, %s FROM deployments WHERE id = %s "
+        "ON CONFLICT (digest) DO UPDATE SET variables = COALESCE(manifests.variables, EXCLUDED.variables)",
+        (digest, manifest_size, now, None if variables is None else list(variables), id),
     )
     return True
 

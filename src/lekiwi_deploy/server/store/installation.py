@@ -25,3 +25,18 @@ async def read_or_make(tx: Transaction, random: Callable[[int], bytes]) -> Insta
         (f"srv_{base62(random(32), 16)}", random(32)),
     )
     return await tx.one("SELECT id, epoch, ticket_key FROM server", None, Installation)
+
+
+async def lock_variables_key(tx: Transaction) -> str | None:
+    """Which key variables are sealed with, `VariablesKey.check`; None: there was none yet. Nobody else changes that in this transaction."""
+    return await tx.one("SELECT COALESCE(variables_key, '') FROM server FOR UPDATE", None, str) or None
+
+
+async def variables_key(tx: Transaction) -> str | None:
+    """As `lock_variables_key`; it may be read by others, and is not changed until this transaction ends."""
+    return await tx.one("SELECT COALESCE(variables_key, '') FROM server FOR SHARE", None, str) or None
+
+
+async def set_variables_key(tx: Transaction, check: str) -> None:
+    """Variables are sealed with this key from now on."""
+    await tx.execute("UPDATE server SET variables_key = %s", (check,))

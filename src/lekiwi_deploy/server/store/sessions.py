@@ -37,9 +37,12 @@ class LinkRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DesiredRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wanted of a robot. `id` and what follows are the deployment's; None: nothing yet."""
+    """What is wanted of a robot. `id` and what follows are the deployment's; None: nothing yet. `variables`: the revision that it goes with,
+    in `variables_environment` (`preview`: that is, or was, one), `reads`: what its services declare (None: not looked up yet)."""
 
     robot: RobotId
+    project: ProjectName
+    labels: dict[str, str]
     session: str | None
     environment: EnvironmentName
     policy: Policy | None
@@ -59,6 +62,10 @@ class DesiredRow(msgspec.Struct, frozen=True, kw_only=True):
     author: str | None
     public_key: bytes | None
     agent_wanted: AgentWanted | None
+    variables: int
+    variables_environment: EnvironmentName
+    preview: bool
+    reads: tuple[str, ...] | None
 
 
 class NewReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,11 +210,19 @@ async def desired(tx: Transaction, robots: Sequence[str]) -> list[DesiredRow]:
     """What is wanted of these robots."""
     return await tx.rows(
         """
-        SELECT r.name AS robot, r.session, r.environment, e.policy, (SELECT epoch FROM server) AS epoch, r.generation, r.by_hand,
+        SELECT r.name AS robot, r.project, r.labels, r.session, r.environment, e.policy, (SELECT epoch FROM server) AS epoch, r.generation, r.by_hand,
             r.force, r.resume, r.anytime, d.id, d.package_hash, d.manifest_size, d.version, d.created_at, d.commit_sha, d.branch, d.author,
-            r.public_key, r.agent_wanted
+            r.public_key, r.agent_wanted, given.variables, given.environment AS variables_environment, m.variables AS reads,
+            p.environment IS NOT NULL OR v.name IS NULL AS preview
         FROM robots r JOIN environments e ON (e.project, e.name) = (r.project, r.environment)
         LEFT JOIN deployments d ON d.id = r.desired
+        LEFT JOIN manifests m ON m.digest = d.package_hash
+        LEFT JOIN releases l ON (l.project, l.environment, l.deployment) = (r.project, r.environment, r.desired)
+        CROSS JOIN LATERAL (SELECT
+            CASE WHEN r.variables_deployment = r.desired THEN r.variables ELSE COALESCE(l.variables, 0) END AS variables,
+            CASE WHEN r.variables_deployment = r.desired THEN r.variables_environment ELSE r.environment END AS environment) given
+        LEFT JOIN environments v ON (v.project, v.name) = (r.project, given.environment)
+        LEFT JOIN previews p ON (p.project, p.environment) = (r.project, given.environment)
         WHERE r.name = ANY(%s)
         """,
         (list(robots),),

@@ -113,7 +113,7 @@ async def add(tx: Transaction, project: str, versions: Iterable[NewVersion], by:
 
 async def any_sealed(tx: Transaction) -> bool:
     """Whether the installation has a value that was sealed with a key."""
-    return await tx.row("SELECT 1 FROM variables WHERE sealed IS NOT NULL LIMIT 1", None, int) is not None
+    return await tx.row("SELECT 1 FROM variables WHERE length(sealed) > 0 LIMIT 1", None, int) is not None
 
 
 async def bind(tx: Transaction, project: str, environment: str, deployment: str, now: datetime) -> None:
@@ -203,3 +203,8 @@ async def not_looked_up(tx: Transaction, project: str) -> list[str]:
 async def set_declared(tx: Transaction, digest: str, names: Collection[str]) -> None:
     """Notes what a manifest's services declare."""
     await tx.execute("UPDATE manifests SET variables = %s WHERE digest = %s", (sorted(names), digest))
+
+
+async def forget_values(tx: Transaction) -> int:
+    """Empties every value, of all versions: their key is lost. How many."""
+    return (await tx.execute("UPDATE variables SET sealed = '' WHERE length(sealed) > 0")).rowcount
