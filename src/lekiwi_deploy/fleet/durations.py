@@ -103,3 +103,11 @@ def moment(text: str, now: datetime, utc_offset_min: int = 0, *, what: str = "th
     if when is None:
         raise BadInput(f"{what} {text[:80]!r} is not understood; use one of: {FORMS}")
     return instant(when, now, utc_offset_min)
+
+
+def span_text(seconds: float) -> str:
+    """`90s`, `10m`, `4h`, `7d`: in the largest unit that it is a whole number of."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{seconds:g}s"

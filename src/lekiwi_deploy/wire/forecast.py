@@ -24,8 +24,8 @@ class RobotForecast(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepForecast(msgspec.Struct, frozen=True, kw_only=True):
-    """One step. `text`: what it waits for before and after, in words (`approval`, `soak 10m`); `not_before`: the earliest that it can begin, if nothing takes
-    longer than it must."""
+    """One step. `text`: what it waits for before and after, in words (`approval`, `soak 10m`); `not_before`: the earliest that it can begin, if
+    nothing takes longer than it must."""
 
     number: int
     robots: int
@@ -34,7 +34,9 @@ class StepForecast(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
-    """`gates`: what would keep all of it now (approval, freeze, quarantine), in order. `bytes`: of all robots together."""
+    """`gates`: what would keep all of it now (approval, freeze, quarantine), in order. `bytes`: of all robots together, None: not known before it is
+    built; `estimated`: that is what files would take one by one, and patches may make it less. `moves`: so many robots move; `there`: so
+    many run it already, the same content and the same variables. `stuck`: the step, from 1, that nobody is there to try now."""
 
     environment: EnvironmentName
     deployment: DeploymentId | None
@@ -42,4 +44,19 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[StepForecast, ...] = ()
     gates: tuple[HeldBack, ...] = ()
     bytes: int | None = None
+    estimated: bool = False
+    moves: int = 0
+    there: int = 0
+    stuck: int | None = None
+    notes: tuple[str, ...] = ()
     schema: str = "lekiwi.forecast/1"
+
+
+class ForecastRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a deployment that is there: `deployment`, a selector; None: of one that is not built yet. `pushed`: it comes by a git push."""
+
+    environment: str | None = None
+    deployment: str | None = None
+    pushed: bool = False
+    force: bool = False
+    utc_offset_min: int = 0
