@@ -52,10 +52,14 @@ class Differences(msgspec.Struct, frozen=True, kw_only=True):
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
     """Makes a deployment live in an environment without a build. `source`: an environment (what is live there) or a selector; `target`: an
-    environment. `keep_env`: with the variables of now, though it ran there before."""
+    environment. `keep_env`: with the variables of now, though it ran there before. `kind`: `promote`, or `alias` where the environment's name was
+    pointed at it; `digest`: of what the asker looked at (None: whatever it is); another one is refused. `show`: nothing but the differences."""
 
     source: str
     target: str
+    kind: str = "promote"
+    digest: str | None = None
+    show: bool = False
     reason: str = ""
     force: bool = False
     dry_run: bool = False
@@ -64,7 +68,8 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    """`rollout` None: a dry run (`forecast`), nothing to do (`changed` false), or it waits (`request`)."""
+    """`rollout` None: a dry run (`forecast`), nothing to do (`changed` false), or it waits (`request`). `thawed`: this ended the freeze of the
+    environment; `notes`: what a person should know of it."""
 
     deployment: Deployment
     environment: EnvironmentName
@@ -74,7 +79,28 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
     request: ApprovalRequest | None = None
     forecast: Forecast | None = None
     undo: str = ""
+    thawed: bool = False
+    notes: tuple[str, ...] = ()
     schema: str = "lekiwi.moved/1"
+
+
+class Cancel(msgspec.Struct, frozen=True, kw_only=True):
+    """`revert`: robots that took it go back, too; `environment`: only there (None: the only one where there is something to stop)."""
+
+    revert: bool = False
+    reason: str = ""
+    environment: str | None = None
+
+
+class Canceled(Deployment, frozen=True, kw_only=True):
+    """The deployment, and what was stopped: `build`, `request` (it waited for approval), `rollout`, or `nothing` (it was canceled before).
+    `text` says it in a line; `took`: robots that run it and keep it; `reverting`: the rollout that takes it back."""
+
+    stopped: str = "nothing"
+    text: str = ""
+    took: int = 0
+    reverting: RolloutId | None = None
+    undo: str = ""
 
 
 class Alias(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,10 +122,12 @@ class Aliases(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SetAlias(msgspec.Struct, frozen=True, kw_only=True):
-    """`deployment`: a selector."""
+    """`deployment`: a selector, meant in `environment` (None: any; only times and `previous` mean something else in each), or an environment:
+    what is live there."""
 
     deployment: str
     reason: str = ""
+    environment: str | None = None
     utc_offset_min: int = 0
 
 
