@@ -96,6 +96,28 @@ def environment_for(
     return DeploysNothing(f"no environment follows the branch {branch}: kept, not deployed")
 
 
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Everything that decides where a branch goes."""
+
+    targets: tuple[Target, ...]
+    branches: tuple[tuple[str, str], ...] = ()
+
+    def of(self, ref: str, option_env: str | None = None) -> Deploys | Previews | DeploysNothing:
+        """Where a push of `ref` goes. Raises as `environment_for`."""
+        return environment_for(ref, self.targets, option_env, self.branches)
+
+    def with_production(self) -> Routes:
+        """With somewhere to go for the main branch before the first robot is there, or where only `branches:` names it."""
+        there = any(target.name == PRODUCTION for target in self.targets)
+        named = any(goes_to == PRODUCTION for _, goes_to in self.branches)
+        grouped = any(PRODUCTION in target.groups for target in self.targets)
+        nobody = not any(target.robots for target in self.targets)
+        if there or not (nobody or (named and not grouped)):
+            return self
+        return Routes((*self.targets, Target(EnvironmentName(PRODUCTION))), self.branches)
+
+
 def fits(pattern: str, branch: str) -> bool:
     """Whether the branch is meant by the pattern, in which `*` stands for anything."""
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), branch, re.DOTALL) is not None

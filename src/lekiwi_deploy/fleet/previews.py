@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -85,8 +85,8 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a preview waits for that still queues: `ahead` others before it; `free_at`: when the next robot of its pool comes free by itself; `why`: what
-    else keeps robots from it."""
+    """What a preview waits for that still queues: `ahead` others before it; `free_at`: when the next robot of its pool comes free by itself;
+    `why`: what else keeps robots from it."""
 
     since: datetime
     ahead: int
@@ -96,7 +96,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What is to be done; `wishes`: previews as they are from now on; `queue`: those that still wait; `due`: when to look again, though nothing happens."""
+    """What is to be done; `wishes`: previews as they are from now on; `queue`: those that still wait; `due`: when to look again, though nothing
+    happens."""
 
     ends: tuple[End, ...]
     grants: tuple[Grant, ...]
@@ -166,14 +167,11 @@ def _over(leases: Iterable[Lent], wishes: dict[EnvironmentName, Wish], now: date
 
 def _asks(wish: Wish, held: int, now: datetime) -> Wish:
     """The preview with its time and its place in the queue as they are now: one that lost a robot before its time was over wants another."""
-    until = wish.until if wish.until is not None and wish.until > now else None
+    if wish.until is not None and wish.until <= now:
+        return replace(wish, since=None, until=None)
     if held >= wish.wants:
-        since = None
-    elif wish.since is None and until is not None:
-        since = now
-    else:
-        since = wish.since
-    return Wish(wish.environment, wish.pool, wish.wants, wish.lease, since, until)
+        return replace(wish, since=None)
+    return replace(wish, since=now) if wish.since is None and wish.until is not None else wish
 
 
 def _granted(
@@ -200,8 +198,7 @@ def _granted(
 
 
 def _served(wish: Wish, until: datetime, held: int) -> Wish:
-    since = None if held >= wish.wants else wish.since
-    return Wish(wish.environment, wish.pool, wish.wants, wish.lease, since, until)
+    return replace(wish, since=None if held >= wish.wants else wish.since, until=until)
 
 
 def _preferred(robot: Lendable) -> tuple[bool, bool, bool, str]:
@@ -258,8 +255,8 @@ def _named(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class WayHome:
-    """What a robot that comes back is given at once; None: nothing, it keeps what it runs until the environment asks it. `follows`: as its part of the
-    environment's rollout; else it is a late joiner of that one, as any other that comes."""
+    """What a robot that comes back is given at once; None: nothing, it keeps what it runs until the environment asks it. `follows`: as its part
+    of the environment's rollout; else it is a late joiner of that one, as any other that comes."""
 
     deployment: DeploymentId | None
     follows: bool
@@ -272,8 +269,8 @@ def way_home(
     before: DeploymentId | None,
     bad: frozenset[DeploymentId],
 ) -> WayHome:
-    """What is live at home, if its rollout is over or the robot had it before; while it is still gradually coming, what it ran before. `bad`: what failed
-    there or on the robot, and is never given again."""
+    """What is live at home, if its rollout is over or the robot had it before; while it is still gradually coming, what it ran before. `bad`: what
+    failed there or on the robot, and is never given again."""
     if live is not None and live not in bad and (not rolling or live == before):
         return WayHome(live, follows=True)
     if before is not None and before not in bad:

@@ -19,7 +19,7 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
-from lekiwi_deploy.server import agent_upgrades, conductor, packer, sweeper
+from lekiwi_deploy.server import agent_upgrades, conductor, packer, previews, sweeper
 from lekiwi_deploy.server.agent_bundle.shelf import AgentBundles
 from lekiwi_deploy.server.auth import Authenticator, new_token, token_digest
 from lekiwi_deploy.server.builds import builder
@@ -48,6 +48,7 @@ LOOPS: dict[str, Callable[[Context], Awaitable[None]]] = {
     "builder": builder.run,
     "ref reconciler": reconciler.run,
     "conductor": conductor.run,
+    "previews": previews.run,
     "sweeper": sweeper.run,
     "packer": packer.run,
     "agent upgrades": agent_upgrades.run,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from lekiwi_deploy.errors import LekiwiError
+from lekiwi_deploy.fleet.previews import Ended
+from lekiwi_deploy.server import previewing
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.follow import follow
 from lekiwi_deploy.server.git.push import HookCall, Say, first_branch
 from lekiwi_deploy.server.git.pushed import Update, read_options, read_updates
-from lekiwi_deploy.server.git.reconciler import held
+from lekiwi_deploy.server.git.reconciler import Waits, go_live
 from lekiwi_deploy.server.git.repositories import default_branch, git, repository_path, tips
 from lekiwi_deploy.server.git.transcript import Release, Transcript, indented, warned
+from lekiwi_deploy.server.lending import ended_text
 from lekiwi_deploy.server.rollouts import source_of
 from lekiwi_deploy.server.seeding import seed_environments
-from lekiwi_deploy.server.store import refs, rollouts
+from lekiwi_deploy.server.store import deployments, refs, rollouts
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.wire.ids import ProjectName, checked_name
 from lekiwi_deploy.wire.progress import Built, Closed, RolloutFinished, RolloutWaits
@@ -26,6 +30,8 @@ async def follow_push(context: Context, call: HookCall, say: Say) -> int:
     now = await tips(context.config.data, repository_path(context.config.data, project))
     await _set_head(context, project, updates, now)
     await seed_environments(context, project, now)
+    by = call.env.get("LEKIWI_PUSH_BY", "unknown")
+    await _end_previews(context, project, [update for update in updates if update.ref not in now], by, say)
     rows: list[DeploymentRow] = []
     async with context.database.transaction() as tx:
         for update in updates:
@@ -33,11 +39,17 @@ async def follow_push(context: Context, call: HookCall, say: Say) -> int:
                 found = await refs.of_push(tx, project, update.ref, update.new)
                 rows += [found] if found else []
         await tx.notify("refs", project)
-    for row in rows:
-        async with context.database.transaction() as tx:
-            why = await held(tx, row)
-        if why is not None:
-            await say(warned("Built", f"{row.id} {row.version}, but it does not go live: {why}"))
+    waiting = [(row, await _started(context, row)) for row in rows]  # all of them, before the first is followed
+    for row, waits in waiting:
+        if waits is not None and waits.robot is not None:
+            await say(warned("Built", f"{row.id} {row.version}  {source_of(row)} → {row.environment}  {waits.text}"))
+            await say(
+                indented(
+                    f"it goes live by itself: lekiwi why {row.id}; or drop it: lekiwi preview rm {row.environment}"
+                )
+            )
+        elif waits is not None:
+            await say(warned("Built", f"{row.id} {row.version}, but it does not go live: {waits.text}"))
         elif not options.wait:
             await say(
                 indented(
@@ -47,6 +59,31 @@ async def follow_push(context: Context, call: HookCall, say: Say) -> int:
         else:
             await _follow(context, row, say)
     return 0
+
+
+async def _started(context: Context, row: DeploymentRow) -> Waits | None:
+    """What it waits for, after everything was done that can be: the reconciler would do the same a moment later."""
+    try:
+        async with context.database.transaction() as tx:
+            now = await deployments.read(tx, row.id)
+            if now is None or now.rollout is not None or not now.roll_out:
+                return None
+            return await go_live(tx, context, now)
+    except LekiwiError as error:
+        return Waits(error.message)
+
+
+async def _end_previews(context: Context, project: ProjectName, updates: Sequence[Update], by: str, say: Say) -> None:
+    """A preview ends with its branch. `updates`: of refs that are gone."""
+    for update in updates:
+        if not update.is_delete or not update.ref.startswith("refs/heads/"):
+            continue
+        async with context.database.transaction() as tx:
+            row = await previewing.of_branch(tx, project, update.short)
+            if row is None:
+                continue
+            returned = await previewing.end(tx, context, project, row.environment, Ended.BRANCH, by)
+        await say(indented(ended_text(row.environment, Ended.BRANCH, returned)))
 
 
 async def _follow(context: Context, row: DeploymentRow, say: Say) -> None:

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lekiwi_deploy.errors import BadInput, Conflict, LekiwiError, NotFound
-from lekiwi_deploy.fleet.branches import Target
+from lekiwi_deploy.fleet.branches import Previews, Routes
+from lekiwi_deploy.server import previewing
 from lekiwi_deploy.server.builds.builder import CLAIM, build_deployment
 from lekiwi_deploy.server.builds.project_file import FILE, read_project_file
 from lekiwi_deploy.server.builds.report import Report
 from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.git import mapping
 from lekiwi_deploy.server.git.describe import Described, describe
 from lekiwi_deploy.server.git.export import export
 from lekiwi_deploy.server.git.pushed import NOTHING, Options, Update, plan_push, read_options, read_updates, tags_of
@@ -30,7 +32,6 @@ Say = Callable[[str], Awaitable[None]]
 UNCHANGED = "=====> Not deployed. Nothing changed: the robots keep running what they run"
 MAX_FORCED = 50
 """Refs of one push that are looked at for whether they are forced, which only a remark depends on."""
-PRODUCTION = EnvironmentName("production")
 _QUARANTINE = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES")
 
 
@@ -54,14 +55,12 @@ async def receive_push(context: Context, call: HookCall, say: Say) -> int:
     updates, options = read_updates(call.updates), read_options(call.options)
     now = await tips(data, repository)
     head = default_branch(repository) if now else first_branch(updates) or default_branch(repository)
-    targets, is_forced = await asyncio.gather(
-        _targets(context, project, repository, head, now, updates, env),
+    routes, is_forced = await asyncio.gather(
+        _routes(context, project, repository, head, updates, env),
         asyncio.gather(*(_is_forced(data, repository, update, env) for update in updates[:MAX_FORCED])),
     )
-    if not any(target.robots or target.name == PRODUCTION for target in targets):
-        targets = (*targets, Target(PRODUCTION))  # the main branch has somewhere to go before the first robot is there
     forced = frozenset(update.ref for update, is_it in zip(updates, is_forced, strict=False) if is_it)
-    plan = plan_push(updates, targets, options, default_branch=head, forced=forced)
+    plan = plan_push(updates, routes, options, default_branch=head, forced=forced)
     if plan.refusals:
         for refusal in plan.refusals:
             await say(warned("", refusal))
@@ -71,8 +70,11 @@ async def receive_push(context: Context, call: HookCall, say: Say) -> int:
         await say(indented(line))
     tags = tags_of(updates)
     for update, environment in plan.builds:
+        if (heading := plan.heading(update, environment)) is not None:
+            await say(heading)
         described = await describe(data, repository, update.new, ref=update.ref, pushed_tags=tags, env=env)
-        row = await _insert(context, project, update, environment, described, options, by)
+        preview = plan.previews.get(environment)
+        row = await _insert(context, project, update, environment, preview, described, options, by)
         if not await _build(context, row, repository, env, say):
             await say(UNCHANGED)
             return 1
@@ -97,38 +99,24 @@ def first_branch(updates: tuple[Update, ...]) -> str | None:
     return next((name for name in ("main", "master") if name in branches), branches[0] if branches else None)
 
 
-async def _targets(
+async def _routes(
     context: Context,
     project: ProjectName,
     repository: Path,
     head: str,
-    now: Mapping[str, str],
     updates: tuple[Update, ...],
     env: Mapping[str, str],
-) -> tuple[Target, ...]:
-    """The project's environments, as they are and as lekiwi.yaml of the default branch (the pushed one, if it is) has them."""
+) -> Routes:
+    """Where branches go: as the server has it, or, when the default branch is pushed, as its lekiwi.yaml will make it."""
     async with context.database.transaction() as tx:
-        known = {
-            each.name: Target(each.name, each.branch, each.robots) for each in await projects.environments(tx, project)
-        }
+        routes, rows = await mapping.stored(tx, project)
     pushed = next(
         (update.new for update in updates if update.ref == f"refs/heads/{head}" and not update.is_delete), None
     )
-    commit = pushed or now.get(f"refs/heads/{head}")
-    content = (await blobs(context.config.data, repository, commit, FILE, env=env))[0] if commit else None
-    if content is not None:
-        try:
-            spec = read_project_file(content)
-        except BadInput:
-            if pushed:
-                raise
-            return tuple(known.values())
-        for environment in spec.environments:
-            name = EnvironmentName(environment.name)
-            before = known.get(name)
-            branch = environment.branch or (before.branch if before else None)
-            known[name] = Target(name, branch, before.robots if before else 0)
-    return tuple(known.values())
+    if pushed is not None:
+        (content,) = await blobs(context.config.data, repository, pushed, FILE, env=env)
+        routes = mapping.as_written(routes, rows, read_project_file(content or b""))
+    return routes.with_production()
 
 
 async def _is_forced(data: Path, repository: Path, update: Update, env: Mapping[str, str]) -> bool:
@@ -146,6 +134,7 @@ async def _insert(
     project: ProjectName,
     update: Update,
     environment: EnvironmentName,
+    preview: Previews | None,
     described: Described,
     options: Options,
     by: str,
@@ -178,7 +167,10 @@ async def _insert(
                 f"{update.short} is being pushed by {holder.created_by} since {since} ({holder.id}): push again when that is done",
                 next=(f"lekiwi inspect {holder.id}",),
             )
-        await projects.ensure_environment(tx, project, environment, now)
+        if preview is not None:
+            await previewing.prepare(tx, context, project, preview, by)
+        else:
+            await projects.ensure_environment(tx, project, environment, now)
         await deployments.insert(tx, row)
     return row
 

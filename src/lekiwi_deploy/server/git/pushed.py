@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lekiwi_deploy.errors import BadInput, LekiwiError
-from lekiwi_deploy.fleet.branches import Deploys, Target, environment_for
+from lekiwi_deploy.fleet.branches import DeploysNothing, Previews, Routes
 from lekiwi_deploy.wire.ids import EnvironmentName
 
 NOTHING = "0" * 40
@@ -48,11 +48,21 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`builds`: what is built, and for which environment; `lines`: one for each other ref; `refusals`: why nothing is accepted."""
+    """`builds`: what is built, and for which environment; `lines`: one for each other ref; `refusals`: why nothing is accepted; `previews`: which
+    of the environments are previews, of what."""
 
     builds: tuple[tuple[Update, EnvironmentName], ...]
     lines: tuple[str, ...]
     refusals: tuple[str, ...]
+    previews: Mapping[EnvironmentName, Previews] = field(default_factory=dict)
+
+    def heading(self, update: Update, environment: EnvironmentName) -> str | None:
+        """Which of several refs the lines that follow are about, and where it goes; None: there is only one, and its last line says so."""
+        preview = self.previews.get(environment)
+        if preview is None and len(self.builds) < 2:
+            return None
+        where = f"{environment}, a preview on robots of {preview.pool}" if preview is not None else environment
+        return f"=====> {update.short}@{update.new[:7]} → {where}"
 
 
 def read_updates(text: str) -> tuple[Update, ...]:
@@ -86,28 +96,28 @@ def read_options(given: Sequence[str]) -> Options:
 
 def plan_push(
     updates: Sequence[Update],
-    targets: Iterable[Target],
+    routes: Routes,
     options: Options,
     *,
     default_branch: str,
     forced: frozenset[str],
 ) -> Plan:
     """What to do with each ref. `default_branch`: HEAD's; `forced`: refs whose new commit does not follow the old one."""
-    targets = tuple(targets)
+    previews: dict[EnvironmentName, Previews] = {}
     builds: list[tuple[Update, EnvironmentName]] = []
     lines: list[str] = []
     refusals: list[str] = []
     taken: dict[str, str] = {}
     for update in updates:
         if update.is_delete:
-            _delete(update, targets, default_branch, lines, refusals)
+            _delete(update, routes, default_branch, lines, refusals)
             continue
         try:
-            decided = environment_for(update.ref, targets, _option_for(update, updates, options))
+            decided = routes.of(update.ref, _option_for(update, updates, options))
         except LekiwiError as error:
-            refusals.append(error.message)
+            refusals += [error.message, *(f"  {command}" for command in error.next)]
             continue
-        if not isinstance(decided, Deploys):
+        if isinstance(decided, DeploysNothing):
             lines.append(f"{update.short}: {decided.why}" if update.short not in decided.why else decided.why)
             continue
         if len(update.short) > MAX_BRANCH:
@@ -124,9 +134,11 @@ def plan_push(
                 f"{update.short} was {update.old[:7]} and does not follow it (a forced push): what is pushed now is deployed"
             )
         builds.append((update, decided.environment))
+        if isinstance(decided, Previews):
+            previews[decided.environment] = decided
     if len(lines) > MAX_LINES:
         lines = [*lines[:MAX_LINES], f"… and {len(lines) - MAX_LINES:,} more refs that deploy nothing"]
-    return Plan(tuple(builds), tuple(lines), tuple(refusals))
+    return Plan(tuple(builds), tuple(lines), tuple(refusals), previews)
 
 
 def _option_for(update: Update, updates: Sequence[Update], options: Options) -> str | None:
@@ -137,13 +149,13 @@ def _option_for(update: Update, updates: Sequence[Update], options: Options) -> 
     return options.env if update.ref.startswith(("refs/heads/", "refs/tags/")) else None
 
 
-def _delete(
-    update: Update, targets: Sequence[Target], default_branch: str, lines: list[str], refusals: list[str]
-) -> None:
+def _delete(update: Update, routes: Routes, default_branch: str, lines: list[str], refusals: list[str]) -> None:
     if update.ref == f"refs/heads/{default_branch}":
         refusals.append(f"{update.short} is the project's main branch and cannot be deleted")
         return
-    for target in targets:
+    for target in routes.targets:
+        if target.preview is not None and update.ref == f"refs/heads/{target.preview}":
+            return  # said once it is gone: its preview ends with it
         if target.branch is not None and update.ref == f"refs/heads/{target.branch}":
             refusals.append(f"{update.short} is the branch of {target.name} and cannot be deleted while it is")
             return

@@ -7,9 +7,12 @@ verdict and its rollout loses nothing, and the end of a freeze lets go what wait
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import timedelta
 
 from lekiwi_deploy.errors import LekiwiError
+from lekiwi_deploy.server import membership, previewing
+from lekiwi_deploy.server.approving import awaits
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.git.repositories import repository_path, tips
 from lekiwi_deploy.server.rollouts import start_rollout
@@ -19,10 +22,12 @@ from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.wire.ids import ProjectName
 from lekiwi_deploy.wire.progress import Closed
+from lekiwi_deploy.wire.reasons import AwaitsRobot, sentence
 
 LOOK_S = 2.0
 MOVES_WITHIN = timedelta(minutes=10)
 """A ref that does not point at what was built for it after this time never will: the push came to nothing, or another followed."""
+QUEUES = "waits for a robot of "
 ABANDONED = "the server was restarted during the build; push again"
 
 _log = logging.getLogger("lekiwi.git")
@@ -76,40 +81,61 @@ async def reconcile(context: Context, project: ProjectName) -> None:
 
 
 async def _go_live(context: Context, row: DeploymentRow) -> None:
-    assert row.environment is not None
     async with context.database.transaction() as tx:
-        if await refs.went_further(tx, row.project, row.environment, row.created_at):
-            await refs.give_up(tx, row.id)
-            return
-        why = await held(tx, row)
-        if why is not None:
-            await _say_once(tx, context, row, why)
-            return
-        await start_rollout(
-            tx,
-            context,
-            deployment_id=row.id,
-            environment=row.environment,
-            kind="deploy",
-            by=row.created_by,
-            reason=(row.message or "").split("\n", 1)[0],
-        )
+        waits = await go_live(tx, context, row)
+        if waits is not None:
+            await _say_once(tx, context, row, waits)
 
 
-async def held(tx: Transaction, row: DeploymentRow) -> str | None:
-    """Why a built push does not go live by itself; None when nothing keeps it."""
+async def go_live(tx: Transaction, context: Context, row: DeploymentRow) -> Waits | None:
+    """Lets a built push go live, unless something keeps it: what it waits for then. None: its rollout has started, or it never will."""
+    assert row.environment is not None
+    preview = await previewing.is_preview(tx, row.project, row.environment)
+    if preview:
+        await membership.begin(tx, row.project)
+    if await refs.went_further(tx, row.project, row.environment, row.created_at):
+        await refs.give_up(tx, row.id)
+        return None
+    why = await held(tx, context, row)
+    if why is not None:
+        return Waits(why)
+    if preview:
+        robot = await previewing.push_asks(tx, context, row)
+        return Waits(sentence(robot), robot) if robot is not None else None
+    await start_rollout(
+        tx,
+        context,
+        deployment_id=row.id,
+        environment=row.environment,
+        kind="deploy",
+        by=row.created_by,
+        reason=(row.message or "").split("\n", 1)[0],
+    )
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """What keeps a built push from going live, in one line; `robot`: it is a preview that waits for one."""
+
+    text: str
+    robot: AwaitsRobot | None = None
+
+
+async def held(tx: Transaction, context: Context, row: DeploymentRow) -> str | None:
+    """Why a built push does not go live by itself; None when nothing keeps it. Asks people whom its environment's policy wants to be asked."""
     assert row.environment is not None
     environment = await projects.environment(tx, row.project, row.environment)
     if environment.freeze is not None:
         why = f" ({environment.freeze.why})" if environment.freeze.why else ""
         return f"{row.environment} is frozen by {environment.freeze.by}{why}; lekiwi unfreeze -e {row.environment} lets it go"
-    if not environment.auto_deploy:
-        name = row.branch or row.commit_sha
-        return f"{row.environment} has auto_deploy: false; lekiwi deploy --ref {name} -e {row.environment} lets it go"
-    return None
+    return await awaits(tx, context, row)
 
 
-async def _say_once(tx: Transaction, context: Context, row: DeploymentRow, why: str) -> None:
-    entries = await progress.read(tx, row.id, 0, 10_000)
-    if not any(isinstance(entry.body, Closed) and entry.body.text == why for entry in entries):
-        await progress.append(tx, row.id, [Closed("built", why)], context.now())
+async def _say_once(tx: Transaction, context: Context, row: DeploymentRow, waits: Waits) -> None:
+    """A place in a queue changes all the time: that it queues is said once."""
+    for entry in await progress.read(tx, row.id, 0, 10_000):
+        body = entry.body
+        if isinstance(body, Closed) and (body.text == waits.text or (waits.robot and body.text.startswith(QUEUES))):
+            return
+    await progress.append(tx, row.id, [Closed("built", waits.text)], context.now())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lekiwi_deploy.errors import BadInput
-from lekiwi_deploy.fleet.branches import Target
+from lekiwi_deploy.fleet.branches import Routes, Target
 from lekiwi_deploy.server.git.pushed import (
     MAX_LINES,
     NOTHING,
@@ -23,7 +23,7 @@ STAGING = Target(EnvironmentName("staging"), branch="staging")
 
 
 def planned(*updates: Update, options: Options | None = None, forced: frozenset[str] = frozenset()) -> Plan:
-    return plan_push(updates, (PRODUCTION, STAGING), options or Options(), default_branch="main", forced=forced)
+    return plan_push(updates, Routes((PRODUCTION, STAGING)), options or Options(), default_branch="main", forced=forced)
 
 
 def test_what_git_says_is_read() -> None:

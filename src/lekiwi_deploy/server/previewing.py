@@ -1,0 +1,247 @@
+"""Previews as pushes and people ask for them: open, renew, prolong, end, look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from lekiwi_deploy.errors import BadInput, Conflict, NotFound
+from lekiwi_deploy.fleet.branches import Previews
+from lekiwi_deploy.fleet.previews import Ended, preview_policy, terms
+from lekiwi_deploy.server import lending, membership, previews
+from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.overdue import SERVER
+from lekiwi_deploy.server.previews import State
+from lekiwi_deploy.server.store import audit, projects
+from lekiwi_deploy.server.store import previews as store
+from lekiwi_deploy.server.store.database import Transaction
+from lekiwi_deploy.server.store.deployments import DeploymentRow
+from lekiwi_deploy.server.store.previews import PreviewRow
+from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RobotId
+from lekiwi_deploy.wire.previews import Lease, PreviewView
+from lekiwi_deploy.wire.reasons import AwaitsRobot
+
+SHORTEST_S, LONGEST_S = 60.0, 30 * 86_400.0
+MOST_ROBOTS = 100
+replace = msgspec.structs.replace
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a person wants of a preview instead of what its pool lends. None: as that."""
+
+    robots: int | None = None
+    lease_s: float | None = None
+
+
+AS_THE_POOL = Terms()
+
+
+async def prepare(
+    tx: Transaction, context: Context, project: ProjectName, found: Previews, by: str, wanted: Terms = AS_THE_POOL
+) -> PreviewRow:
+    """The preview, with its environment, made if there is none; it asks for no robot yet. What was agreed on before stays, but for what is
+    `wanted` now. Raises `Conflict` when an environment of its own has the name."""
+    await membership.begin(tx, project)
+    now = context.now()
+    before = await store.read(tx, project, found.environment)
+    made = await projects.ensure_environment(tx, project, found.environment, now)
+    if before is None and not made:
+        raise Conflict(
+            f"the preview of {found.branch} would be called {found.environment}, which is an environment of its own: "
+            "push the branch under another name"
+        )
+    policy = await store.policy(tx, project, found.pool)
+    await store.set_policy(tx, project, found.environment, preview_policy(policy))
+    lent = terms(policy)
+    row = before or PreviewRow(
+        project=project,
+        environment=found.environment,
+        branch=found.branch,
+        pool=found.pool,
+        wants=lent.robots,
+        lease_s=lent.lease_s,
+        opened_by=by,
+        opened_at=now,
+    )
+    row = replace(
+        row,
+        pool=found.pool,
+        wants=wanted.robots if wanted.robots is not None else row.wants,
+        lease_s=wanted.lease_s if wanted.lease_s is not None else row.lease_s,
+    )
+    await store.put(tx, row)
+    if before is None:
+        detail = {"branch": found.branch, "pool": found.pool, "robots": row.wants, "lease_s": row.lease_s}
+        await audit.record(tx, by, "preview.open", f"project/{project}/{found.environment}", detail)
+    return row
+
+
+async def is_preview(tx: Transaction, project: ProjectName, environment: str) -> bool:
+    """Whether the environment is a preview."""
+    return await store.read(tx, project, environment) is not None
+
+
+async def push_asks(tx: Transaction, context: Context, deployment: DeploymentRow) -> AwaitsRobot | None:
+    """A push to a preview was built and may go live: it asks for robots, once, and starts the time of those that the preview has anew. What it waits
+    for; None: its rollout has started. The caller holds `membership.begin`."""
+    assert deployment.environment is not None
+    row = await store.read(tx, deployment.project, deployment.environment)
+    if row is None:
+        raise NotFound(f"there is no preview {deployment.environment!r} any more: push again")
+    if row.asked != deployment.id:
+        if row.asked is None:  # of the first push the pool may have come with the push itself
+            policy = await store.policy(tx, row.project, row.pool)
+            await store.set_policy(tx, row.project, row.environment, preview_policy(policy))
+            row = replace(row, wants=terms(policy).robots, lease_s=terms(policy).lease_s)
+        await _ask(tx, context, row, deployment.id, deployment.created_by, renew=True)
+    state = await previews.settle(tx, context, deployment.project)
+    after = await store.read(tx, deployment.project, deployment.environment)
+    return state.awaits(deployment.environment) if after is not None and after.waits == deployment.id else None
+
+
+async def _ask(
+    tx: Transaction, context: Context, row: PreviewRow, wanted: DeploymentId | None, by: str, *, renew: bool
+) -> PreviewRow:
+    """`wanted` goes live as soon as there is a robot; the preview queues if it has fewer than it wants."""
+    now = context.now()
+    running = row.until is not None and row.until > now
+    until = row.until if running else None
+    if until is not None and renew:
+        until = max(until, now + row.lease)
+        await store.prolong(tx, row.project, row.environment, until)
+    has = len(await store.leases(tx, row.project, row.environment)) if running else 0
+    since = row.waits_since if row.waits_since is not None else now
+    row = replace(
+        row,
+        asked=wanted or row.asked,
+        asked_by=by,
+        waits=wanted if wanted is not None else row.waits,
+        until=until,
+        waits_since=since if has < row.wants else None,
+    )
+    await store.put(tx, row)
+    await tx.notify("previews", row.project)
+    return row
+
+
+async def reopen(
+    tx: Transaction, context: Context, row: PreviewRow, deployment: DeploymentId | None, by: str, reason: str
+) -> None:
+    """A person wants the preview to have robots, from now on for its whole time; `deployment` goes live there (None: it is still being built). The
+    caller holds `membership.begin`."""
+    again = deployment if deployment is not None and (row.live != deployment or row.until is None) else None
+    await _ask(tx, context, row, again, by, renew=True)
+    detail = {"deployment": deployment, "robots": row.wants, "lease_s": row.lease_s}
+    await audit.record(tx, by, "preview.reopen", f"project/{row.project}/{row.environment}", detail, reason=reason)
+    await previews.settle(tx, context, row.project)
+
+
+async def extend(
+    tx: Transaction, context: Context, project: ProjectName, name: str, lease_s: float, by: str, reason: str
+) -> None:
+    """The preview's robots stay for so long from now. Raises `NotFound`, and `Conflict` when it has none."""
+    check_lease(lease_s)
+    await membership.begin(tx, project)
+    row = await meant(tx, project, name)
+    now = context.now()
+    if row.until is None or row.until <= now:
+        waits = "waits for a robot: its time begins when it has one" if row.waits_since else "has no robots any more"
+        raise Conflict(f"the preview {row.environment} {waits}", next=(f"lekiwi preview open {row.branch}",))
+    until = now + timedelta(seconds=lease_s)
+    await store.prolong(tx, project, row.environment, until)
+    await store.put(tx, replace(row, until=until))
+    detail = {"until": until.isoformat(), "before": row.until.isoformat()}
+    await audit.record(tx, by, "preview.extend", f"project/{project}/{row.environment}", detail, reason=reason)
+    await tx.notify("previews", project)
+
+
+async def end(
+    tx: Transaction, context: Context, project: ProjectName, name: str, why: Ended, by: str = SERVER, reason: str = ""
+) -> list[str]:
+    """Ends a preview and forgets its environment; each robot goes home. A line for each of those. Raises `NotFound`, and `Conflict` when it has
+    robots that were not lent to it."""
+    await membership.begin(tx, project)
+    row = await meant(tx, project, name)
+    now = context.now()
+    returned = [
+        await lending.give_back(tx, project, lease, why, now, by=by, reason=reason)
+        for lease in await store.leases(tx, project, row.environment)
+    ]
+    if await store.robots_in(tx, project, row.environment):
+        raise Conflict(
+            f"the environment {row.environment} has robots that were not lent to it: move them first",
+            next=(f"lekiwi robots list -e {row.environment}", f"lekiwi robots move ROBOT {row.pool}"),
+        )
+    await lending.close(tx, project, row.environment, lending.ended_text(row.environment, why, returned), now)
+    await store.drop_waiting(tx, project, row.environment)
+    await store.remove(tx, project, row.environment)
+    detail = {"branch": row.branch, "why": why, "returned": returned}
+    await audit.record(tx, by, "preview.remove", f"project/{project}/{row.environment}", detail, reason=reason)
+    await tx.notify("previews", project)
+    return returned
+
+
+async def of_branch(tx: Transaction, project: ProjectName, branch: str) -> PreviewRow | None:
+    """The branch's preview, if it has one."""
+    return next((row for row in await store.listed(tx, project) if row.branch == branch), None)
+
+
+async def meant(tx: Transaction, project: ProjectName, name: str) -> PreviewRow:
+    """The preview that a person means, by its name or its branch. Raises `NotFound` with those that there are."""
+    rows = await store.listed(tx, project)
+    found = next((row for row in rows if row.environment == name), None)
+    found = found or next((row for row in rows if row.branch == name), None)
+    if found is None:
+        names = ", ".join(row.environment for row in rows) or "none"
+        raise NotFound(
+            f"project {project!r} has no preview {name[:60]!r} (it has: {names})", next=("lekiwi preview list",)
+        )
+    return found
+
+
+def check_lease(lease_s: float) -> None:
+    """Raises `BadInput`."""
+    if not SHORTEST_S <= lease_s <= LONGEST_S:
+        raise BadInput(f"a lease is between 1 minute and 30 days long, not {lease_s:g} s")
+
+
+def check_robots(robots: int) -> None:
+    """Raises `BadInput`."""
+    if not 1 <= robots <= MOST_ROBOTS:
+        raise BadInput(f"a preview wants 1 to {MOST_ROBOTS} robots, not {robots}")
+
+
+def view(state: State, name: EnvironmentName) -> PreviewView:
+    """The preview as the API shows it."""
+    row = state.rows[name]
+    place = state.settled.queue.get(name)
+    return PreviewView(
+        environment=name,
+        project=row.project,
+        branch=row.branch,
+        pool=row.pool,
+        wants=row.wants,
+        leases=tuple(
+            Lease(robot=RobotId(one.robot), home=one.home, since=one.since, until=one.until)
+            for one in state.leases_of(name)
+        ),
+        live=row.live,
+        waits=row.waits,
+        ahead=place.ahead if place is not None else None,
+        free_at=place.free_at if place is not None else None,
+        opened_at=row.opened_at,
+        opened_by=row.opened_by,
+        lease_s=row.lease_s,
+        until=row.until,
+        waits_since=row.waits_since,
+        why=place.why if place is not None else "",
+    )
+
+
+async def views(tx: Transaction, project: ProjectName, now: datetime) -> tuple[PreviewView, ...]:
+    """All previews of the project, by name."""
+    state = await previews.read(tx, project, now)
+    return tuple(view(state, name) for name in state.rows)
