@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from lekiwi_deploy.errors import Blocked, Conflict, NotAllowed, NotFound
 from lekiwi_deploy.fleet import approval
 from lekiwi_deploy.fleet.approval import End, Way
+from lekiwi_deploy.fleet.pace import steps_at
 from lekiwi_deploy.server.approval_ends import end_request
 from lekiwi_deploy.server.authorship import author_of
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.rollouts import start_rollout
-from lekiwi_deploy.server.store import approvals, audit, progress, projects, quarantines, rollouts
+from lekiwi_deploy.server.store import approvals, audit, deployments, progress, projects, quarantines, rollouts
 from lekiwi_deploy.server.store.approvals import Options, RequestRow
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.wire.api import Identity
 from lekiwi_deploy.wire.approvals import ApprovalRequest, Say, Vote
-from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, RolloutId, base62
-from lekiwi_deploy.wire.policy import Approvals, Policy
+from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RolloutId, base62
+from lekiwi_deploy.wire.pace import Pace
+from lekiwi_deploy.wire.policy import Approvals, Policy, RolloutStep
 from lekiwi_deploy.wire.progress import Closed, Note
 
 
@@ -53,6 +55,26 @@ async def go_live(
         request = await _ask(tx, context, row, environment, way, by, asked, options)
         return Came(None, request)
     return Came(await _start(tx, context, row.id, environment, by, options), None)
+
+
+async def go_live_built(tx: Transaction, context: Context, id: DeploymentId) -> Came:
+    """What `lekiwi deploy` or a rebuild asked for, once it is built."""
+    row = await deployments.read(tx, id)
+    assert row is not None and row.environment is not None
+    way = Way.REDEPLOY if row.source == "redeploy" else Way.DEPLOY
+    steps = await steps_asked(tx, row.metadata.pace, row.project, row.environment, force=row.force)
+    options = Options(reason=row.message or "", force=row.force, steps=steps)
+    return await go_live(tx, context, row, row.environment, way, by=row.created_by, options=options)
+
+
+async def steps_asked(
+    tx: Transaction, pace: Pace | None, project: ProjectName, environment: EnvironmentName, *, force: bool
+) -> tuple[RolloutStep, ...] | None:
+    """The steps of a rollout at this pace, by the environment's policy and robots as they are now; None: the policy's own. Raises `Blocked`."""
+    if pace is None:
+        return None
+    place = await projects.environment(tx, project, environment)
+    return steps_at(pace, place.policy.steps, place.robots, force=force)
 
 
 async def awaits(tx: Transaction, context: Context, row: DeploymentRow) -> str | None:
@@ -131,7 +153,7 @@ async def _ask(
 
 async def say(
     tx: Transaction, context: Context, identity: Identity, deployment: DeploymentId, said: Say, *, yes: bool
-) -> tuple[ApprovalRequest, RolloutId | None]:
+) -> ApprovalRequest:
     """Stores a person's word on what waits, and does what follows from it: the rollout, if enough agree now.
 
     Raises `NotFound` (nothing waits), `Conflict` (it waits in several environments, has another digest, or has ended), `NotAllowed`
@@ -180,7 +202,7 @@ async def say(
     stored = await approvals.newest(tx, row.project, row.environment, deployment)
     assert stored is not None
     (view,) = await approvals.views(tx, [stored])
-    return (view if counted.end is not None else approval.shown(view, request)), rollout
+    return view if counted.end is not None else approval.shown(view, request)
 
 
 async def _approved(tx: Transaction, context: Context, row: RequestRow) -> RolloutId | None:

@@ -17,6 +17,7 @@ from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.wire.approvals import ApprovalRequest
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, RolloutId, base62
+from lekiwi_deploy.wire.policy import RolloutStep
 from lekiwi_deploy.wire.progress import Note
 
 SOURCE = "redeploy"
@@ -43,12 +44,15 @@ async def redeploy(
     rebuild: bool = False,
     force: bool = False,
     going_back: bool = False,
+    way: Way = Way.REDEPLOY,
+    steps: tuple[RolloutStep, ...] | None = None,
     idempotency_key: str | None = None,
 ) -> Redeployed:
     """Makes a new deployment of `of`'s manifest and has it go live in the environment under its policy, with the variables of now.
 
     `rebuild`: its commit or upload is built anew instead, whatever was built before. `going_back`: it is a way back, so it waits for no
-    approval, step or window. Raises `NotFound` and `Conflict` (no such deployment, never built, its source is gone), and as `start_rollout`.
+    approval, step or window, but for `steps`, if given. `way`: how it was asked for. Raises `NotFound` and `Conflict` (no such deployment, never built, its source is
+    gone), and as `start_rollout`.
     """
     before = await deployments.read(tx, of)
     if before is None:
@@ -69,11 +73,10 @@ async def redeploy(
             by=by,
             reason=reason,
             force=force,
+            steps=steps,
         )
         return Redeployed(row, rollout, None)
-    came = await go_live(
-        tx, context, row, environment, Way.REDEPLOY, by=by, options=Options(reason=reason, force=force)
-    )
+    came = await go_live(tx, context, row, environment, way, by=by, options=Options(reason=reason, force=force))
     return Redeployed(row, came.rollout, came.request)
 
 

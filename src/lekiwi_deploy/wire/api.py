@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
+from lekiwi_deploy.wire.forecast import Forecast
 from lekiwi_deploy.wire.ids import (
     DeploymentId,
     EnvironmentName,
@@ -23,9 +24,10 @@ from lekiwi_deploy.wire.ids import (
 )
 from lekiwi_deploy.wire.link import AgentState, Outcome, Phase, Pin, Running, ServiceReport
 from lekiwi_deploy.wire.manifest import FileEntry
+from lekiwi_deploy.wire.pace import Pace
 from lekiwi_deploy.wire.platforms import Platform
 from lekiwi_deploy.wire.policy import Policy
-from lekiwi_deploy.wire.reasons import Reason
+from lekiwi_deploy.wire.reasons import Drained, Reason, Unplaced
 from lekiwi_deploy.wire.rollouts import RolloutCourse
 
 
@@ -212,7 +214,8 @@ class Deployments(msgspec.Struct, frozen=True, kw_only=True):
 
 class NewDeployment(msgspec.Struct, frozen=True, kw_only=True):
     """Exactly one of `upload` (what `lekiwi deploy` sent) and `ref` (a branch, tag or commit of the project's repository).
-    `environment` None: the only one with robots, else an error with the choices."""
+    `environment` None: the only one with robots, else an error with the choices. `pace`: how fast it goes to robots, in place of the
+    environment's policy (with `force`) or at most as fast as that."""
 
     upload: UploadId | None = None
     ref: str | None = None
@@ -225,6 +228,7 @@ class NewDeployment(msgspec.Struct, frozen=True, kw_only=True):
     meta: Mapping[str, str] = {}
     force: bool = False
     roll_out: bool = True
+    pace: Pace | None = None
 
 
 class NewUpload(msgspec.Struct, frozen=True):
@@ -336,7 +340,8 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
 
 class RollbackRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`to`: a selector of reference grammar, None for the previous good one; `robot`: only that one. `zone`: the asker's IANA time
-    zone or UTC offset in minutes, that naive times in `to` are in."""
+    zone or UTC offset in minutes, that naive times in `to` are in. `gradual`: through the policy's steps; `keep_env`: with the variables of now,
+    not those that went with it."""
 
     environment: str | None = None
     to: str | None = None
@@ -344,11 +349,14 @@ class RollbackRequest(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     force: bool = False
     dry_run: bool = False
+    gradual: bool = False
+    keep_env: bool = False
     utc_offset_min: int = 0
 
 
 class RollbackAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`rollout` None: dry run, or nothing to do (`changed` false). `frozen`: automatic deployment stands still from now on."""
+    """`rollout` None: dry run (`forecast`), or nothing to do (`changed` false). `frozen`: automatic deployment stands still from now on.
+    `there`: so many of `robots` run that content already. `deployment`: what becomes live, where `keep_env` made a new one of it."""
 
     resolution: Resolution
     environment: EnvironmentName
@@ -357,11 +365,15 @@ class RollbackAnswer(msgspec.Struct, frozen=True, kw_only=True):
     frozen: bool
     robots: tuple[RobotId, ...]
     undo: str
+    there: int = 0
+    forecast: Forecast | None = None
+    deployment: DeploymentId | None = None
     schema: str = "lekiwi.rollback/1"
 
 
 class NewRobot(msgspec.Struct, frozen=True, kw_only=True):
-    """`group`: an environment, or the group of exactly one. Made if the project has none of that name yet."""
+    """`group`: an environment, or the group of exactly one: the robot gets the labels that put it there. Neither: an
+    environment of that name is made."""
 
     name: str
     group: str
@@ -370,13 +382,15 @@ class NewRobot(msgspec.Struct, frozen=True, kw_only=True):
 
 class RobotJoin(msgspec.Struct, frozen=True, kw_only=True):
     """A join token for a robot: single use, until `expires_at`. `command`: the line to run on a robot that has the agent; `url`:
-    where the robot is to find the server."""
+    where the robot is to find the server; `environment`, `labels`: as it has them."""
 
     robot: RobotId
     token: str
     expires_at: datetime
     command: str
     url: str = ""
+    environment: str = ""
+    labels: Mapping[str, str] = {}
     schema: str = "lekiwi.robot-join/1"
 
 
@@ -387,7 +401,8 @@ class RobotPatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Robot(msgspec.Struct, frozen=True, kw_only=True):
-    """One robot: who it is, what is wanted of it, what it last reported. `healthy` None: it runs nothing yet."""
+    """One robot: who it is, what is wanted of it, what it last reported. `healthy` None: it runs nothing yet. `out`: it takes no part in what
+    becomes of its environment (drained, or its labels fit none); `placed`: why it is in its environment, empty: a person put it there."""
 
     name: RobotId
     project: ProjectName
@@ -410,6 +425,8 @@ class Robot(msgspec.Struct, frozen=True, kw_only=True):
     waiting: tuple[Reason, ...] = ()
     retained: int = 0
     agent_state: AgentState | None = None
+    out: Drained | Unplaced | None = None
+    placed: str = ""
     schema: str = "lekiwi.robot/1"
 
 

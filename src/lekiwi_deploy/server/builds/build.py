@@ -56,7 +56,8 @@ async def build(context: Context, row: DeploymentRow, scratch: Path, report: Rep
     except LekiwiError as error:
         await report.finished(Step.BUILD, False, error.message, clock() - started)
         raise
-    reused = await _reused(context, row, inputs, report, started)
+    rebuild = row.source == "redeploy"  # somebody asked for it: what was built before may be what is wrong
+    reused = None if rebuild else await _reused(context, row, inputs, report, started)
     if reused is not None:
         return reused
     shop = await _open(context, row, scratch, report, platforms)

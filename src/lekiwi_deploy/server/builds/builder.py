@@ -16,7 +16,10 @@ from datetime import timedelta
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
+import msgspec
+
 from lekiwi_deploy.errors import Conflict, Failed, LekiwiError
+from lekiwi_deploy.server.approving import go_live_built
 from lekiwi_deploy.server.builds.build import build
 from lekiwi_deploy.server.builds.pruning import prune_now
 from lekiwi_deploy.server.builds.release import Release
@@ -24,7 +27,6 @@ from lekiwi_deploy.server.builds.report import Report
 from lekiwi_deploy.server.builds.sources import prepare_ref, prepare_upload
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.engines.objects import manifest_key
-from lekiwi_deploy.server.rollouts import start_rollout
 from lekiwi_deploy.server.store import builds, deployments, progress, projects
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
@@ -64,7 +66,7 @@ async def run(context: Context) -> None:
 
 
 async def _build_claimed(context: Context, row: DeploymentRow) -> None:
-    prepare = prepare_upload(context, row) if row.source == "upload" else prepare_ref(context, row)
+    prepare = prepare_upload(context, row) if row.upload is not None else prepare_ref(context, row)
     with contextlib.suppress(LekiwiError):  # it is in the deployment's stream
         await build_deployment(context, row, prepare)
 
@@ -157,7 +159,7 @@ async def _store(context: Context, row: DeploymentRow, release: Release) -> None
             build_s=release.build_s,
             test_s=release.test_s,
             tests=release.tests,
-            metadata=release.metadata,
+            metadata=msgspec.structs.replace(release.metadata, pace=row.metadata.pace),
             variables=release.variables,
         )
         if not stored:
@@ -176,16 +178,7 @@ async def _store(context: Context, row: DeploymentRow, release: Release) -> None
             if environment.freeze is not None:
                 frozen = f"{row.environment} is frozen by {environment.freeze.by}: deployed all the same, as asked by {row.created_by}"
                 await progress.append(tx, row.id, [Note(frozen, warning=True)], now)
-            await start_rollout(
-                tx,
-                context,
-                deployment_id=row.id,
-                environment=row.environment,
-                kind="deploy",
-                by=row.created_by,
-                reason=row.message or "",
-                force=row.force,
-            )
+            await go_live_built(tx, context, row.id)
 
 
 async def _fail(context: Context, row: DeploymentRow, why: str) -> None:

@@ -11,13 +11,16 @@ from litestar import Response, get, post
 from litestar.response import Stream
 
 from lekiwi_deploy.content.manifests import MAX_MANIFEST
-from lekiwi_deploy.errors import Ambiguous, BadInput, Conflict, NotFound
+from lekiwi_deploy.errors import Ambiguous, BadInput, NotFound
 from lekiwi_deploy.fleet.durations import moment
+from lekiwi_deploy.fleet.pace import check_pace
+from lekiwi_deploy.server.approving import steps_asked
+from lekiwi_deploy.server.canceling import cancel
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.engines.objects import manifest_key
 from lekiwi_deploy.server.follow import entries
 from lekiwi_deploy.server.http.ndjson import ndjson
-from lekiwi_deploy.server.store import audit, deployments, progress, projects, uploads
+from lekiwi_deploy.server.store import audit, deployments, projects, uploads
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentMetadata, DeploymentRow
 from lekiwi_deploy.server.targeting import environment_meant
@@ -31,8 +34,8 @@ from lekiwi_deploy.wire.api import (
     NewDeployment,
     Role,
 )
+from lekiwi_deploy.wire.changes import Cancel, Canceled
 from lekiwi_deploy.wire.ids import DeploymentId, ProjectName, base62
-from lekiwi_deploy.wire.progress import Closed
 
 MAX_PAGE = 200
 _SCANNED = 2000
@@ -92,6 +95,7 @@ async def create_deployment(
     _check(data)
     async with context.database.transaction() as tx:
         target = await environment_meant(tx, ProjectName(project), data.environment, "lekiwi deploy")
+        await steps_asked(tx, data.pace, target.project, target.name, force=data.force)
         if data.upload is not None:
             upload = await uploads.read(tx, data.upload)
             if upload is None or upload.project != project:
@@ -112,7 +116,7 @@ async def create_deployment(
             upload=data.upload,
             roll_out=data.roll_out,
             force=data.force,
-            metadata=DeploymentMetadata(meta=data.meta),
+            metadata=DeploymentMetadata(meta=data.meta, pace=data.pace),
             idempotency_key=idempotency_key,
         )
         await deployments.insert(tx, row)
@@ -130,24 +134,13 @@ async def show_deployment(context: Context, deployment: str) -> DeploymentDetail
 
 
 @post("/api/deployments/{deployment:str}/cancel", role=Role.DEPLOYER, status_code=200)
-async def cancel_deployment(context: Context, identity: Identity, deployment: str) -> Deployment:
-    """Stops a deployment that is not built yet; its build's processes are ended."""
+async def cancel_deployment(
+    context: Context, identity: Identity, deployment: str, data: Cancel | None = None
+) -> Canceled:
+    """Stops its build, whose processes are ended; its wait for approval; or its waves: nobody else is asked (`revert`: and who took it
+    goes back)."""
     async with context.database.transaction() as tx:
-        row = await found(tx, deployment)
-        now = context.now()
-        if row.status != "canceled":
-            if not await deployments.cancel(tx, row.id, why=f"canceled by {identity.name}", now=now):
-                raise Conflict(
-                    f"{row.id} is {row.status}: only what is queued or building can be canceled",
-                    next=("lekiwi rollback",) if row.status == "built" else (),
-                )
-            text = f"canceled by {identity.name}"
-            await progress.append(tx, row.id, [Closed("canceled", text)], now, close=True)
-            await audit.record(
-                tx, identity.name, "deployment.cancel", f"project/{row.project}/{row.environment}/{row.id}"
-            )
-        (view,) = await deployment_views(tx, context, [await found(tx, row.id)])
-    return view
+        return await cancel(tx, context, identity, await found(tx, deployment), data or Cancel())
 
 
 @get("/api/deployments/{deployment:str}/progress")
@@ -196,6 +189,8 @@ def _check(data: NewDeployment) -> None:
         text = getattr(data, field)
         if text is not None and (len(text) > most or "\0" in text):
             raise BadInput(f"{field} may have at most {most} characters and no NUL")
+    if data.pace is not None:
+        check_pace(data.pace)
     if data.ref is not None and (not data.ref or data.ref.startswith("-") or not data.ref.isprintable()):
         raise BadInput(f"{data.ref[:60]!r} is no branch, tag or commit")
     if data.version is not None and not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._+-]*", data.version, re.ASCII):

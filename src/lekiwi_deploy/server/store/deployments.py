@@ -9,15 +9,18 @@ import msgspec
 
 from lekiwi_deploy.server.store.database import Transaction, jsonb
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ManifestDigest, ProjectName, RolloutId, UploadId
+from lekiwi_deploy.wire.pace import Pace
 
 
 class DeploymentMetadata(msgspec.Struct, frozen=True, kw_only=True):
-    """The `metadata` column. `meta`: what the user gave with `--meta`; `services` and `platforms` (keys; empty: runs anywhere)
+    """The `metadata` column. `meta`: what the user gave with `--meta`; `pace`: how fast it goes to robots, as somebody asked; `services`
+    and `platforms` (keys; empty: runs anywhere)
     are the manifest's, filled in when it is built."""
 
     meta: Mapping[str, str] = {}
     services: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
+    pace: Pace | None = None
 
 
 class DeploymentRow(msgspec.Struct, frozen=True, kw_only=True):
