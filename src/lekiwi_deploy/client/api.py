@@ -39,6 +39,7 @@ from lekiwi_deploy.wire.api import (
 )
 from lekiwi_deploy.wire.manifest import FileEntry
 from lekiwi_deploy.wire.rollouts import RolloutAct
+from lekiwi_deploy.wire.variables import ChangeVariables, VariableDifferences, Variables, VariablesChanged
 from lekiwi_deploy.wire.why import RobotEvents, Why, Whys
 
 
@@ -191,6 +192,26 @@ class Api:
         """What happened on the robot, newest first."""
         query: Query = {"limit": limit, "before": before}
         return self.transport.call("GET", path("api", "robots", robot, "events"), RobotEvents, query=query)
+
+    # -- variables
+
+    def variables(self, project: str, query: Query | None = None) -> Variables:
+        """`query`: environment, branch, tag, robot, resolved."""
+        return self.transport.call("GET", path("api", "projects", project, "variables"), Variables, query=query)
+
+    def change_variables(self, project: str, change: ChangeVariables) -> VariablesChanged:
+        where = path("api", "projects", project, "variables")
+        return self.transport.call("POST", where, VariablesChanged, body=change)
+
+    def variables_history(self, project: str, *, name: str | None = None, limit: int | None = None) -> Variables:
+        """Newest first."""
+        where = path("api", "projects", project, "variables", "history")
+        return self.transport.call("GET", where, Variables, query={"name": name, "limit": limit})
+
+    def variables_diff(self, project: str, a: str, b: str, *, environment: str | None = None) -> VariableDifferences:
+        where = path("api", "projects", project, "variables", "diff")
+        query: Query = {"a": a, "b": b, "environment": environment}
+        return self.transport.call("GET", where, VariableDifferences, query=query)
 
     # -- why
 

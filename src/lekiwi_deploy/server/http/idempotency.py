@@ -1,13 +1,15 @@
 """A POST with an `Idempotency-Key` takes effect once, however often it is sent: the same answer is given again.
 
 Only answers of success are kept; a refused request changed nothing and may be sent again under its key. Answers may hold
-secrets (new tokens), so they are stored sealed with a key derived from what the asker sends.
+secrets (new tokens), so they are stored sealed with a key derived from what the asker sends. So may requests (values of variables): what is
+stored of them is a digest under such a key, of no use to whoever would guess what was sent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import hmac
 import logging
 from typing import Any
 from weakref import WeakValueDictionary
@@ -60,7 +62,7 @@ class Idempotency:
             actor = (await self._context.auth.identify(authorization.decode("latin-1"))).token
         body = await _body(receive, MAX_REQUEST if actor else MAX_ANONYMOUS)
         whole = b"\0".join([scope["method"].encode(), scope["raw_path"], scope["query_string"], body])
-        request = hashlib.sha256(whole).hexdigest()
+        request = hmac.digest(b"\0".join([b"request", key, authorization]), whole, "sha256").hex()
         # Without a token to tell askers apart, the body does: it holds the join token.
         name = hashlib.sha256(b"\0".join([actor.encode(), b"" if actor else request.encode(), key])).hexdigest()
         box = SecretBox(hashlib.sha256(b"\0".join([b"answer", key, authorization, request.encode()])).digest())
