@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 
 import msgspec
@@ -17,8 +16,6 @@ from nacl.public import SealedBox
 from nacl.signing import SigningKey, VerifyKey
 
 from lekiwi_deploy.errors import BadInput
-
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def seal(values: Mapping[str, str], public_key: bytes) -> str:
@@ -36,14 +33,3 @@ def unseal(sealed: str, seed: bytes) -> dict[str, str]:
         raise BadInput("they are damaged, or sealed for another key than this robot's") from None
     except (binascii.Error, ValueError, TypeError, msgspec.MsgspecError):
         raise BadInput("they are damaged") from None
-
-
-def why_not_given(value: str) -> str | None:
-    """Why no service could be given this value, in words after "the value"; None: it can. Newlines and tabs can be carried."""
-    if _CONTROL.search(value):
-        return "has a control character in it (only newlines and tabs can be given to a service)"
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return "is not valid Unicode"
-    return None

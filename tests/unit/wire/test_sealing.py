@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from lekiwi_deploy.errors import BadInput
-from lekiwi_deploy.wire.sealing import seal, unseal, why_not_given
+from lekiwi_deploy.wire.sealing import seal, unseal
+from lekiwi_deploy.wire.values import why_not_given
 
 SEED, OTHER = bytes(range(32)), bytes(range(1, 33))
 PUBLIC = SigningKey(SEED).verify_key.encode()
