@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from lekiwi_deploy.errors import BadInput, Blocked
+from lekiwi_deploy.fleet.approval import Way
 from lekiwi_deploy.fleet.resolution import Resolved
 from lekiwi_deploy.fleet.resolution import resolve as decide
+from lekiwi_deploy.fleet.undoing import Frost, LiveAgain, RobotAgain
 from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.forecasting import Wanted, forecast
 from lekiwi_deploy.server.meanings import read_candidates
-from lekiwi_deploy.server.rollouts import Place, start_rollout, undo_text
-from lekiwi_deploy.server.store import audit, deployments, projects, robots, rollouts
+from lekiwi_deploy.server.redeploying import redeploy
+from lekiwi_deploy.server.rollouts import Kind, Place, start_rollout, undo_text
+from lekiwi_deploy.server.store import audit, deployments, projects, robots, rollouts, variables
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.server.store.robots import RobotRow
@@ -20,8 +26,10 @@ from lekiwi_deploy.server.views import deployment_views
 from lekiwi_deploy.wire.api import Activation, Environment, Identity, Resolution, RollbackAnswer, RollbackRequest
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RolloutId
 from lekiwi_deploy.wire.platforms import best_key
+from lekiwi_deploy.wire.policy import Policy
 
 MAX_REASON = 1000
+replace = msgspec.structs.replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +67,7 @@ async def go_back(
 
     Raises as `meaning`, and `Blocked` when it was not built for some robot or failed on all of them (unless forced).
     """
-    if len(asked.reason) > MAX_REASON or "\0" in asked.reason:
-        raise BadInput(f"the reason may have at most {MAX_REASON} characters and no NUL")
+    _check(asked)
     one: RobotRow | None = None
     if asked.robot is not None:
         named = EnvironmentName(asked.environment) if asked.environment is not None else None
@@ -72,51 +79,135 @@ async def go_back(
     found = await meaning(tx, context, target, asked.to, current=current, utc_offset_min=asked.utc_offset_min)
     moved = [one] if one is not None else await robots.listed(tx, project, target.name)
     place = Place(project, target.name, len(await robots.environments_with_robots(tx, project)))
-    kind = "robot" if one is not None else "rollback"
+    kind: Kind = "robot" if one is not None else "rollback"
     changed = not (found.row.id == current and (one is None or one.by_hand))
-    rollout: RolloutId | None = None
-    frozen = target.freeze is not None
     if changed:
         _check_possible(found.row, moved, force=asked.force)
-    if changed and not asked.dry_run:
-        rollout = await start_rollout(
-            tx,
-            context,
-            deployment_id=found.row.id,
-            environment=target.name,
-            kind="robot" if one is not None else "rollback",
-            by=identity.name,
-            reason=asked.reason,
-            robots=(one.name,) if one is not None else None,
-            force=asked.force,
-        )
-        if one is None:
-            why = f"rolled back to {found.row.id}" + (f": {asked.reason}" if asked.reason else "")
-            await projects.freeze(tx, project, target.name, identity.name, context.now(), why)
-            frozen = True
-        await audit.record(
-            tx,
-            identity.name,
-            f"{'robot' if one is not None else 'environment'}.rollback",
-            f"project/{project}/{target.name}" + (f"/{one.name}" if one is not None else ""),
-            {
-                "to": found.row.id,
-                "from": current,
-                "selector": asked.to or "previous",
-                "reason": asked.reason,
-                "force": asked.force,
-                "rollout": rollout,
-            },
-        )
-    return RollbackAnswer(
+    answer = RollbackAnswer(
         resolution=found.resolution,
         environment=target.name,
-        rollout=rollout,
+        rollout=None,
         changed=changed,
-        frozen=frozen,
+        frozen=target.freeze is not None,
         robots=tuple(robot.name for robot in moved),
         undo=undo_text(place, kind, current, one.name if one is not None else None) if changed else "",
+        there=sum(_runs(robot, found.row) for robot in moved),
     )
+    if asked.dry_run:
+        return await _foretold(tx, context, asked, answer, found.row, target)
+    if not changed:
+        return answer
+    live, rollout = await _start(tx, context, identity, asked, kind, found.row, target, one)
+    if one is None:
+        why = f"rolled back to {live}" + (f": {asked.reason}" if asked.reason else "")
+        await projects.freeze(tx, project, target.name, identity.name, context.now(), why)
+    seq = await audit.record(
+        tx,
+        identity.name,
+        f"{'robot' if one is not None else 'environment'}.rollback",
+        f"project/{project}/{target.name}" + (f"/{one.name}" if one is not None else ""),
+        {
+            "to": live,
+            "from": current,
+            "selector": asked.to or "previous",
+            "force": asked.force,
+            "gradual": asked.gradual,
+            "keep_env": asked.keep_env,
+            "rollout": rollout,
+        },
+        reason=asked.reason,
+        undo=_inverse(target, one, live),
+    )
+    return replace(
+        answer,
+        rollout=rollout,
+        frozen=answer.frozen or one is None,
+        deployment=live if live != found.row.id else None,
+        undo=answer.undo if one is not None else f"lekiwi undo {seq}",
+    )
+
+
+def _check(asked: RollbackRequest) -> None:
+    if len(asked.reason) > MAX_REASON or "\0" in asked.reason:
+        raise BadInput(f"the reason may have at most {MAX_REASON} characters and no NUL")
+    if asked.robot is not None and (asked.gradual or asked.keep_env):
+        raise BadInput("--gradual and --keep-env are of a whole environment: leave --robot out")
+
+
+async def _start(
+    tx: Transaction,
+    context: Context,
+    identity: Identity,
+    asked: RollbackRequest,
+    kind: Kind,
+    row: DeploymentRow,
+    target: Environment,
+    one: RobotRow | None,
+) -> tuple[DeploymentId, RolloutId]:
+    """What becomes live, and its rollout. With the variables of now it is a new deployment, where others are bound to that one."""
+    steps = (target.policy or Policy()).steps if asked.gradual else None
+    if asked.keep_env and await variables.bound(tx, target.project, target.name, row.id) is not None:
+        again = await redeploy(
+            tx,
+            context,
+            of=row.id,
+            environment=target.name,
+            by=identity.name,
+            reason=asked.reason,
+            force=asked.force,
+            going_back=True,
+            steps=steps,
+        )
+        assert again.rollout is not None
+        return again.row.id, again.rollout
+    rollout = await start_rollout(
+        tx,
+        context,
+        deployment_id=row.id,
+        environment=target.name,
+        kind=kind,
+        by=identity.name,
+        reason=asked.reason,
+        robots=(one.name,) if one is not None else None,
+        force=asked.force,
+        steps=steps,
+    )
+    return row.id, rollout
+
+
+async def _foretold(
+    tx: Transaction,
+    context: Context,
+    asked: RollbackRequest,
+    answer: RollbackAnswer,
+    row: DeploymentRow,
+    target: Environment,
+) -> RollbackAnswer:
+    wanted = Wanted(
+        environment=target,
+        row=row,
+        way=Way.ROLLBACK,
+        force=asked.force,
+        gradual=asked.gradual,
+        robot=answer.robots[0] if asked.robot is not None else None,
+        newest=asked.keep_env,
+    )
+    plan = await forecast(tx, context, wanted)
+    return replace(answer, forecast=plan, there=plan.there)
+
+
+def _inverse(target: Environment, one: RobotRow | None, live: DeploymentId) -> LiveAgain | RobotAgain:
+    if one is not None:
+        return RobotAgain(robot=one.name, before=one.desired if one.by_hand else None, after=live)
+    freeze = target.freeze
+    frost = Frost(freeze.by, freeze.at, freeze.why) if freeze is not None else None
+    return LiveAgain(environment=target.name, before=target.live, after=live, frost=frost)
+
+
+def _runs(robot: RobotRow, row: DeploymentRow) -> bool:
+    """Whether it runs that content already, and well."""
+    running = robot.report.running if robot.report is not None else None
+    return running is not None and running.healthy and running.digest == row.package_hash
 
 
 def _current(robot: RobotRow) -> DeploymentId | None:
