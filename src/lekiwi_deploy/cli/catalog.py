@@ -28,6 +28,7 @@ VERBS: Mapping[str, Entry] = MappingProxyType(
         "deploy": Entry(_SHIP, "deploy", "deploy", "Deploy this folder, or a branch, tag or commit."),
         "rollback": Entry(_SHIP, "rollback", "rollback", "Go back: to the last good one, a version, a time."),
         "rollout": Entry(_SHIP, "rollout", "rollout", "Look at a gradual rollout, and steer it."),
+        "preview": Entry(_SHIP, "preview", "preview", "Branches on lent robots: list, open, prolong, end."),
         "cancel": Entry(_SHIP, "cancel", "cancel", "Stop a build."),
         "freeze": Entry(_SHIP, "freeze", "freeze", "Stop pushes from going live by themselves."),
         "unfreeze": Entry(_SHIP, "freeze", "unfreeze", "Let pushes go live again."),

@@ -38,6 +38,7 @@ from lekiwi_deploy.wire.api import (
     Upload,
 )
 from lekiwi_deploy.wire.manifest import FileEntry
+from lekiwi_deploy.wire.previews import ExtendPreview, OpenPreview, Previews, PreviewView
 from lekiwi_deploy.wire.rollouts import RolloutAct
 from lekiwi_deploy.wire.variables import ChangeVariables, VariableDifferences, Variables, VariablesChanged
 from lekiwi_deploy.wire.why import RobotEvents, Why, Whys
@@ -152,6 +153,27 @@ class Api:
     def create_upload(self, project: str, files: tuple[FileEntry, ...]) -> Upload:
         """Tells which objects of `files` are missing; see `uploads`."""
         return self.transport.call("POST", path("api", "projects", project, "uploads"), Upload, body=NewUpload(files))
+
+    # -- previews
+
+    def previews(self, project: str) -> Previews:
+        return self.transport.call("GET", path("api", "projects", project, "previews"), Previews)
+
+    def preview(self, project: str, name: str) -> PreviewView:
+        """By its name or its branch."""
+        return self.transport.call("GET", path("api", "projects", project, "previews", name), PreviewView)
+
+    def open_preview(self, project: str, preview: OpenPreview) -> PreviewView:
+        return self.transport.call("POST", path("api", "projects", project, "previews"), PreviewView, body=preview)
+
+    def extend_preview(self, project: str, name: str, wish: ExtendPreview) -> PreviewView:
+        where = path("api", "projects", project, "previews", name, "extend")
+        return self.transport.call("POST", where, PreviewView, body=wish)
+
+    def remove_preview(self, project: str, name: str, reason: str = "") -> PreviewView:
+        """What it was."""
+        where = path("api", "projects", project, "previews", name)
+        return self.transport.call("DELETE", where, PreviewView, query={"reason": reason or None})
 
     # -- robots
 

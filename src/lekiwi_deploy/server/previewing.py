@@ -241,6 +241,12 @@ def view(state: State, name: EnvironmentName) -> PreviewView:
     )
 
 
+async def show(tx: Transaction, context: Context, project: ProjectName, name: str) -> PreviewView:
+    """One preview, by its name or its branch. Raises `NotFound`."""
+    row = await meant(tx, project, name)
+    return view(await previews.read(tx, project, context.now()), row.environment)
+
+
 async def views(tx: Transaction, project: ProjectName, now: datetime) -> tuple[PreviewView, ...]:
     """All previews of the project, by name."""
     state = await previews.read(tx, project, now)

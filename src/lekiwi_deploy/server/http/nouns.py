@@ -7,7 +7,7 @@ from typing import Any
 
 _NOUNS = (
     "health", "server", "tokens", "projects", "uploads", "content",
-    "deployments", "robots", "rollouts", "rollback", "logs", "activity", "why", "variables", "join", "install", "agent_upgrades", "schema", "landing",
+    "previews", "deployments", "robots", "rollouts", "rollback", "logs", "activity", "why", "variables", "join", "install", "agent_upgrades", "schema", "landing",
 )  # fmt: skip
 
 

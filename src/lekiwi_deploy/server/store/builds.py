@@ -170,11 +170,12 @@ async def abandoned_pushes(tx: Transaction, now: datetime) -> list[DeploymentId]
 
 
 async def platforms(tx: Transaction, project: ProjectName, environment: EnvironmentName | None) -> list[Platform]:
-    """The platforms of the robots that joined the environment (None: any of the project)."""
+    """The platforms of the robots that joined the environment (None: any of the project); a preview may get any robot of its pool."""
     return await tx.rows(
         "SELECT DISTINCT p.* FROM robots, jsonb_to_record(platform) AS p(system text, arch text, libc text, libc_version text, python text) "
         "WHERE project = %(project)s AND platform IS NOT NULL "
-        "AND (%(environment)s::text IS NULL OR environment = %(environment)s)",
+        "AND (%(environment)s::text IS NULL OR environment = %(environment)s OR environment IN "
+        "(SELECT pool FROM previews v WHERE v.project = robots.project AND v.environment = %(environment)s))",
         {"project": project, "environment": environment},
         Platform,
     )

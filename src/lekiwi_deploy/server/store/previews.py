@@ -211,26 +211,25 @@ async def robots_in(tx: Transaction, project: str, environment: str) -> int:
     )
 
 
-async def newest_built(tx: Transaction, project: str, environment: str, branch: str) -> DeploymentId | None:
-    """The newest deployment of the branch that was built for the preview."""
+async def newest_built(
+    tx: Transaction, project: str, environment: str, branch: str, commit: str
+) -> DeploymentId | None:
+    """The newest deployment of this commit of the branch that was built for the preview."""
     return await tx.row(
         """
-        SELECT id FROM deployments WHERE project = %s AND environment = %s AND branch = %s AND status = 'built'
+        SELECT id FROM deployments WHERE project = %s AND environment = %s AND branch = %s AND commit_sha = %s AND status = 'built'
         ORDER BY created_at DESC, id DESC LIMIT 1
         """,
-        (project, environment, branch),
+        (project, environment, branch, commit),
         DeploymentId,
     )
 
 
-async def under_way(tx: Transaction, project: str, environment: str, since: datetime) -> bool:
-    """Whether a deployment for it is queued or being built, or was built after `since`."""
+async def building(tx: Transaction, project: str, environment: str) -> bool:
+    """Whether a deployment for it is queued or being built."""
     found = await tx.row(
-        """
-        SELECT 1 FROM deployments WHERE project = %s AND environment = %s
-          AND (status IN ('queued', 'building') OR finished_at > %s) LIMIT 1
-        """,
-        (project, environment, since),
+        "SELECT 1 FROM deployments WHERE project = %s AND environment = %s AND status IN ('queued', 'building') LIMIT 1",
+        (project, environment),
         int,
     )
     return found is not None
