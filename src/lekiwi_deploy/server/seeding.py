@@ -40,12 +40,15 @@ async def seed_environments(context: Context, project: ProjectName, now: Mapping
 
 
 async def read_file(context: Context, project: ProjectName) -> ProjectSpec | None:
-    """What lekiwi.yaml of the default branch says now; None: there is none, or it has a mistake."""
+    """What lekiwi.yaml of the default branch says now; None: there is none. Raises `BadInput` when it has a mistake."""
     repository = repository_path(context.config.data, project)
     if not repository.exists():
         return None
     commit = (await tips(context.config.data, repository)).get(f"refs/heads/{default_branch(repository)}")
-    return await _read(context, project, commit) if commit is not None else None
+    if commit is None:
+        return None
+    (content,) = await blobs(context.config.data, repository, commit, FILE)
+    return read_project_file(content) if content is not None else None
 
 
 async def _read(context: Context, project: ProjectName, commit: str) -> ProjectSpec | None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
+
+from lekiwi_deploy.fleet.approval import awaited
 from lekiwi_deploy.fleet.course import steps_of
 from lekiwi_deploy.fleet.status import shown_status
 from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.server.store import projects, rollouts
+from lekiwi_deploy.server.store import aliases, approvals, projects, rollouts
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.server.store.robots import RobotRow
@@ -25,7 +28,7 @@ from lekiwi_deploy.wire.api import (
     Rollout,
     RolloutStatus,
 )
-from lekiwi_deploy.wire.ids import DeploymentId
+from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName
 from lekiwi_deploy.wire.link import Pin
 from lekiwi_deploy.wire.reasons import (
     HOLDING_OFF,
@@ -43,21 +46,55 @@ from lekiwi_deploy.wire.reasons import (
 from lekiwi_deploy.wire.rollouts import RolloutCourse
 
 
-async def deployment_views(tx: Transaction, context: Context, rows: Sequence[DeploymentRow]) -> list[Deployment]:
-    """The deployments with their newest rollouts and whether they are active, in the order of `rows`."""
+async def deployment_views(
+    tx: Transaction,
+    context: Context,
+    rows: Sequence[DeploymentRow],
+    *,
+    environment: str | None = None,
+    full: bool = False,
+) -> list[Deployment]:
+    """The deployments with their newest rollouts (of `environment`, if they have one there) and where they are live, in the order of `rows`.
+    `full`: also what they wait for, and their labels."""
     newest = {one.id: one for one in await rollouts.read_many(tx, {row.rollout for row in rows if row.rollout})}
-    live: dict[str, set[DeploymentId]] = {}
+    there = await rollouts.newest_in(tx, environment, [row.id for row in rows]) if environment is not None else {}
+    live: dict[str, dict[DeploymentId, list[EnvironmentName]]] = {}
     for project in {row.project for row in rows}:
-        live[project] = {one.live for one in await projects.environments(tx, project) if one.live is not None}
-    return [
-        _deployment(context, row, newest.get(row.rollout) if row.rollout else None, row.id in live[row.project])
+        live[project] = {}
+        for one in await projects.environments(tx, project):
+            if one.live is not None:
+                live[project].setdefault(one.live, []).append(one.name)
+    views = [
+        _deployment(
+            context,
+            row,
+            there.get(row.id) or (newest.get(row.rollout) if row.rollout else None),
+            tuple(live[row.project].get(row.id, ())),
+            environment,
+        )
         for row in rows
+    ]
+    return await _with_labels(tx, views) if full else views
+
+
+async def _with_labels(tx: Transaction, views: Sequence[Deployment]) -> list[Deployment]:
+    """With what they wait for and what else they are called."""
+    ids = [view.id for view in views]
+    requests = await approvals.views(tx, await approvals.open_of(tx, ids))
+    labels = await aliases.of_deployments(tx, ids)
+    return [
+        msgspec.structs.replace(
+            view,
+            waiting=tuple(awaited(one) for one in requests if one.deployment == view.id),
+            aliases=tuple(labels.get(view.id, ())),
+        )
+        for view in views
     ]
 
 
 async def deployment_detail(tx: Transaction, context: Context, row: DeploymentRow) -> DeploymentDetail:
     """One deployment with its newest rollout and that one's robots."""
-    (view,) = await deployment_views(tx, context, [row])
+    (view,) = await deployment_views(tx, context, [row], full=True)
     rollout = await rollouts.read(tx, row.rollout) if row.rollout else None
     return DeploymentDetail(
         deployment=view,
@@ -68,12 +105,23 @@ async def deployment_detail(tx: Transaction, context: Context, row: DeploymentRo
     )
 
 
-def _deployment(context: Context, row: DeploymentRow, rollout: RolloutRow | None, active: bool) -> Deployment:
+def _deployment(
+    context: Context,
+    row: DeploymentRow,
+    rollout: RolloutRow | None,
+    live_in: tuple[EnvironmentName, ...],
+    asked: str | None,
+) -> Deployment:
+    """`asked`: the environment that is looked at; None: wherever it is live, else where it went last."""
     status = RolloutStatus(rollout.status) if rollout is not None else None
+    active = asked in live_in if asked is not None else bool(live_in)
+    where = rollout.environment if rollout is not None else row.environment
+    if asked is None and live_in and where not in live_in:
+        where = live_in[0]
     return Deployment(
         id=row.id,
         project=row.project,
-        environment=rollout.environment if rollout is not None else row.environment,
+        environment=where,
         version=row.version,
         status=shown_status(DeploymentStatus(row.status), status, active=active),
         active=active,
@@ -94,6 +142,8 @@ def _deployment(context: Context, row: DeploymentRow, rollout: RolloutRow | None
         test_s=row.test_s,
         tests=row.tests,
         url=f"{context.config.url}/{row.id}",
+        live_in=live_in,
+        source=row.source,
     )
 
 
@@ -193,6 +243,7 @@ def robot_view(row: RobotRow) -> Robot:
         waiting=_waiting(row, pin),
         retained=len(report.retained) if report is not None else 0,
         agent_state=report.agent if report is not None else None,
+        out=row.out,
     )
 
 
@@ -211,6 +262,8 @@ def _waiting(row: RobotRow, pin: Pin | None) -> tuple[Reason, ...]:
     wanted = pin.deployment if pin is not None else row.live
     if wanted is None or running == wanted:
         return tuple(reasons)
+    if row.out is not None:
+        reasons.append(row.out)
     own = row.report.waiting if row.report is not None else ()
     recorded = row.waiting or ()
     told = {key(reason) for reason in own}

@@ -175,7 +175,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """An immutable release and where it stands. `active`: it is what its environment wants now."""
+    """An immutable release and where it stands. `active`: it is what some environment (the one that was asked about) wants now; `live_in`: which
+    ones do. `source`: push, upload, ref or redeploy. `waiting`: what keeps a built one from going live; `aliases`: its labels (both empty where they were not asked for)."""
 
     id: DeploymentId
     project: ProjectName
@@ -200,6 +201,10 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     test_s: float | None = None
     tests: str | None = None
     url: str = ""
+    live_in: tuple[EnvironmentName, ...] = ()
+    source: str = ""
+    waiting: tuple[Reason, ...] = ()
+    aliases: tuple[str, ...] = ()
     schema: str = "lekiwi.deployment/1"
 
 

@@ -52,7 +52,8 @@ class NextOpening(msgspec.Struct, frozen=True, kw_only=True):
 class EnvironmentPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What holds in an environment. `settings`: every key; `text`: its block as lekiwi.yaml would have it; `seeded`: lekiwi.yaml of the default
     branch names it, and `differs` says where that is not what holds; `robots`: those in it, by name; `moved`: robots that this change
-    moved, each with where it was and where it is; `opening`: of its window."""
+    moved, each with where it was and where it is; `opening`: of its window; `change`: the number of the
+    change that was made, None: nothing was."""
 
     environment: EnvironmentName
     project: ProjectName
@@ -65,16 +66,19 @@ class EnvironmentPolicy(msgspec.Struct, frozen=True, kw_only=True):
     robots: tuple[RobotId, ...] = ()
     moved: Mapping[RobotId, tuple[EnvironmentName, EnvironmentName]] = {}
     opening: NextOpening | None = None
+    change: int | None = None
     schema: str = "lekiwi.environment-policy/1"
 
 
 class SetPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of an environment's policy in lekiwi.yaml's words. `set`: key -> value as it is written there; `unset`: keys whose default is to hold;
-    `text`: a whole block (or a whole lekiwi.yaml that has it), that replaces everything; `follow_file`: back to what lekiwi.yaml says."""
+    """A change of an environment's policy in lekiwi.yaml's words. `set`: key -> value as it is written there; `unset`: keys whose default is to
+    hold; `text`: a whole block (or a whole lekiwi.yaml that has it) of the file called `file`, that replaces everything; `follow_file`: back to
+    what lekiwi.yaml says."""
 
     set: Mapping[str, str] = {}
     unset: tuple[str, ...] = ()
     text: str | None = None
+    file: str = "policy"
     follow_file: bool = False
     reason: str = ""
 

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import msgspec
 import yaml
 
+from lekiwi_deploy.errors import NotFound
 from lekiwi_deploy.server.builds.policy_file import ENVIRONMENT, build_environment
 from lekiwi_deploy.server.builds.quantities import percent_words, span_words
 from lekiwi_deploy.server.builds.spec import EnvironmentSpec
-from lekiwi_deploy.server.builds.strict_yaml import Value, read_value
+from lekiwi_deploy.server.builds.strict_yaml import Value, read_document, read_value
 from lekiwi_deploy.server.builds.window_words import window_data
+from lekiwi_deploy.wire.environments import Setting
 from lekiwi_deploy.wire.policy import Approvals, Policy, Preview, RolloutStep, Undo
 
 Plain = str | int | float | bool | None | list[object] | dict[str, object]
@@ -62,6 +64,27 @@ def changed(spec: EnvironmentSpec, given: Mapping[str, str], unset: tuple[str, .
     known.update((key, _given(spec.name, key, text)) for key, text in given.items())
     read = build_environment(spec.name, known)
     return EnvironmentSpec(read.name, read.branch, _same_window(spec.policy, read.policy, {*given, *unset}))
+
+
+def from_text(name: str, text: str, file: str) -> EnvironmentSpec:
+    """The environment that a text makes: its block, or a whole lekiwi.yaml that has it. `file`: what the text is called. Raises
+    `ProjectFileError`, and `NotFound` when it says nothing of the environment."""
+    document = read_document(text.encode(), file)
+    if name in document:
+        value = document[name]
+        return build_environment(name, {} if value.is_null else value.mapping())
+    if document and not any(key in ENVIRONMENT.names for key in document):
+        raise NotFound(f"{file} says nothing of {name}: it has {', '.join(document)}")
+    return build_environment(name, document)
+
+
+def settings(spec: EnvironmentSpec) -> tuple[Setting, ...]:
+    """Every key, in the order of the reference."""
+    said = written(spec)
+    return tuple(
+        Setting(key=key, value=said.get(key, ""), default=key not in said, means=shown_default(key))
+        for key in ENVIRONMENT.names
+    )
 
 
 def line(data: object) -> str:

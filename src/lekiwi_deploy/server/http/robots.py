@@ -7,23 +7,27 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from litestar import Request, delete, get, patch, post
 
 from lekiwi_deploy import __version__
 from lekiwi_deploy.errors import BadInput, Conflict
-from lekiwi_deploy.fleet import selectors
+from lekiwi_deploy.fleet.undoing import RobotGone
+from lekiwi_deploy.server import membership, placing
 from lekiwi_deploy.server.auth import new_token, token_digest
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.http.asked_url import url_as_asked
+from lekiwi_deploy.server.http.reasons import checked_reason
 from lekiwi_deploy.server.store import audit, join_tokens, projects, robots, rollouts
 from lekiwi_deploy.server.store.database import Transaction
+from lekiwi_deploy.server.store.robots import RobotRow
 from lekiwi_deploy.server.targeting import robot_meant
 from lekiwi_deploy.server.views import robot_view
 from lekiwi_deploy.wire.api import Identity, NewRobot, Robot, RobotJoin, RobotPatch, Robots, Role
-from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName, RobotId, checked_name
+from lekiwi_deploy.wire.environments import DrainRobot, MoveRobot
+from lekiwi_deploy.wire.ids import ProjectName, RobotId, checked_name
 
 JOIN_LASTS = timedelta(minutes=15)
-MAX_LABELS = 50
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}\Z")
 
 
@@ -46,7 +50,7 @@ async def list_robots(context: Context, project: str | None = None, environment:
 async def show_robot(context: Context, robot: str) -> Robot:
     """One robot, with what it waits for."""
     async with context.database.transaction() as tx:
-        return robot_view(await robot_meant(tx, robot))
+        return await _shown(tx, robot)
 
 
 @post("/api/projects/{project:str}/robots", role=Role.DEPLOYER, status_code=201)
@@ -55,20 +59,22 @@ async def add_robot(
 ) -> RobotJoin:
     """Adds a robot to a group, which is made if need be; the answer holds the line to run on the robot."""
     name = RobotId(checked_name("a robot", data.name))
-    group = _checked_group(data.group)
     labels = _checked_labels(data.labels)
     async with context.database.transaction() as tx:
-        await projects.read(tx, project)
-        made = await projects.ensure_environment(tx, ProjectName(project), group, context.now())
+        await projects.check_exists(tx, project)
+        await membership.begin(tx, ProjectName(project))
+        group, labels, made = await placing.place_for(tx, context, ProjectName(project), data.group, labels)
         if not await robots.insert(tx, name, project, group, labels, context.now()):
             there = await robot_meant(tx, name)
             raise Conflict(
                 f"there is a robot {name!r} already, in {there.project}/{there.environment}",
                 next=(f"lekiwi robots rejoin {name}", f"lekiwi robots rm {name}"),
             )
+        await placing.check_place(tx, ProjectName(project), name, group)
         detail = {"labels": dict(labels), "made_environment": made}
-        await audit.record(tx, identity.name, "robot.add", f"project/{project}/{group}/{name}", detail)
-        return await _join_line(tx, context, request, identity, name)
+        where = f"project/{project}/{group}/{name}"
+        await audit.record(tx, identity.name, "robot.add", where, detail, undo=RobotGone(robot=name))
+        return await _join_line(tx, context, request, identity, await robot_meant(tx, name))
 
 
 @post("/api/robots/{robot:str}/join-token", role=Role.DEPLOYER, status_code=201)
@@ -79,7 +85,7 @@ async def new_join_token(
     async with context.database.transaction() as tx:
         row = await robot_meant(tx, robot)
         await audit.record(tx, identity.name, "robot.rejoin", f"project/{row.project}/{row.environment}/{row.name}")
-        return await _join_line(tx, context, request, identity, row.name)
+        return await _join_line(tx, context, request, identity, row)
 
 
 @patch("/api/robots/{robot:str}", role=Role.DEPLOYER)
@@ -88,13 +94,35 @@ async def label_robot(context: Context, identity: Identity, robot: str, data: Ro
     _checked_labels(data.labels)
     async with context.database.transaction() as tx:
         row = await robot_meant(tx, robot)
-        kept = {**row.labels, **data.labels}
-        if sum(value is not None for value in kept.values()) > MAX_LABELS:
-            raise BadInput(f"a robot may have at most {MAX_LABELS} labels")
-        await robots.set_labels(tx, row.name, data.labels)
-        where = f"project/{row.project}/{row.environment}/{row.name}"
-        await audit.record(tx, identity.name, "robot.label", where, {"labels": dict(data.labels)})
-        return robot_view(await robot_meant(tx, robot))
+        await placing.label(tx, row, data.labels, identity.name)
+        return await _shown(tx, robot)
+
+
+@post("/api/robots/{robot:str}/move", role=Role.DEPLOYER, status_code=200)
+async def move_robot(context: Context, identity: Identity, robot: str, data: MoveRobot) -> Robot:
+    """Puts a robot into another environment of its project."""
+    checked_reason(data.reason)
+    async with context.database.transaction() as tx:
+        await placing.move(tx, await robot_meant(tx, robot), data.environment, identity.name, reason=data.reason)
+        return await _shown(tx, robot)
+
+
+@post("/api/robots/{robot:str}/drain", role=Role.DEPLOYER, status_code=200)
+async def drain_robot(context: Context, identity: Identity, robot: str, data: DrainRobot) -> Robot:
+    """Takes a robot out of deployments; it keeps what it runs."""
+    checked_reason(data.reason)
+    async with context.database.transaction() as tx:
+        await placing.drain(tx, context, await robot_meant(tx, robot), identity.name, data.reason)
+        return await _shown(tx, robot)
+
+
+@post("/api/robots/{robot:str}/undrain", role=Role.DEPLOYER, status_code=200)
+async def undrain_robot(context: Context, identity: Identity, robot: str, data: DrainRobot) -> Robot:
+    """Lets a robot take part in deployments again."""
+    checked_reason(data.reason)
+    async with context.database.transaction() as tx:
+        await placing.undrain(tx, await robot_meant(tx, robot), identity.name, reason=data.reason)
+        return await _shown(tx, robot)
 
 
 @delete("/api/robots/{robot:str}", role=Role.DEPLOYER, status_code=204)
@@ -122,36 +150,33 @@ async def resume_robot(context: Context, identity: Identity, robot: str, force: 
         return robot_view(await robot_meant(tx, robot))
 
 
+async def _shown(tx: Transaction, robot: str) -> Robot:
+    """The robot, with why it is where it is."""
+    row = await robot_meant(tx, robot)
+    return msgspec.structs.replace(robot_view(row), placed=await membership.why_there(tx, row.project, row.name))
+
+
 async def _join_line(
-    tx: Transaction, context: Context, request: Request[Any, Any, Any], identity: Identity, robot: RobotId
+    tx: Transaction, context: Context, request: Request[Any, Any, Any], identity: Identity, robot: RobotRow
 ) -> RobotJoin:
     token = new_token("enr", context.random)
     now = context.now()
     url = url_as_asked(context, request)
-    await join_tokens.insert(tx, token_digest(token), robot, identity.name, now, now + JOIN_LASTS)
+    await join_tokens.insert(tx, token_digest(token), robot.name, identity.name, now, now + JOIN_LASTS)
     return RobotJoin(
-        robot=robot,
+        robot=robot.name,
         token=token,
         expires_at=now + JOIN_LASTS,
         command=f"lekiwi-agent join {url} --token {token}",
         url=url,
+        environment=robot.environment,
+        labels=robot.labels,
     )
-
-
-def _checked_group(name: str) -> EnvironmentName:
-    checked_name("an environment", name)
-    parsed = selectors.parse(name)
-    plain = isinstance(parsed, selectors.Word) and not any(
-        isinstance(reading, selectors.Commit | selectors.Time) for reading in parsed.readings
-    )
-    if not plain:
-        raise BadInput(f"{name!r} cannot name an environment: it would be read as a version, commit or time")
-    return EnvironmentName(name)
 
 
 def _checked_labels(labels: Mapping[str, str | None]) -> dict[str, str]:
-    if len(labels) > MAX_LABELS:
-        raise BadInput(f"a robot may have at most {MAX_LABELS} labels")
+    if len(labels) > placing.MAX_LABELS:
+        raise BadInput(f"a robot may have at most {placing.MAX_LABELS} labels")
     for key, value in labels.items():
         if not _LABEL.match(key):
             raise BadInput(f"{key[:70]!r} cannot name a label: 1-63 letters, digits and . _ - /")
@@ -160,4 +185,15 @@ def _checked_labels(labels: Mapping[str, str | None]) -> dict[str, str]:
     return {key: value for key, value in labels.items() if value is not None}
 
 
-handlers = [list_robots, show_robot, add_robot, new_join_token, label_robot, remove_robot, resume_robot]
+handlers = [
+    list_robots,
+    show_robot,
+    add_robot,
+    new_join_token,
+    label_robot,
+    move_robot,
+    drain_robot,
+    undrain_robot,
+    remove_robot,
+    resume_robot,
+]

@@ -12,13 +12,14 @@ from lekiwi_deploy.server.store.json_text import json_text, plain_text
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RobotId, RolloutId
 from lekiwi_deploy.wire.link import Outcome, Report
 from lekiwi_deploy.wire.platforms import Platform
-from lekiwi_deploy.wire.reasons import Reason
+from lekiwi_deploy.wire.reasons import Drained, Reason, Unplaced
 
 
 class RobotRow(msgspec.Struct, frozen=True, kw_only=True):
     """A robot. `waiting`, `status`: in the rollout that its environment follows (None: it is not in it); `live_rollout` is that.
     `last_outcome`: of its latest attempt at any deployment, as far as rollouts recorded it. `waiting_since`: when each reason of its report
-    was first there, by `reasons.key`; `deferring_since`: it holds off what is wanted of it since then."""
+    was first there, by `reasons.key`; `deferring_since`: it holds off what is wanted of it since then; `unplaced`: its labels fit no environment,
+    and this is what its own asks for."""
 
     name: RobotId
     project: ProjectName
@@ -45,12 +46,22 @@ class RobotRow(msgspec.Struct, frozen=True, kw_only=True):
     waiting_since: Mapping[str, datetime]
     deferring_since: datetime | None
     last_outcome: Outcome | None
+    drained_by: str | None
+    drained_at: datetime | None
+    drained_why: str | None
+    unplaced: str | None
+
+    @property
+    def out(self) -> Drained | Unplaced | None:
+        """Why it takes no part in what becomes of its environment."""
+        return out_of(self.environment, self.drained_by, self.drained_at, self.drained_why, self.unplaced)
 
 
 _READ = """
 SELECT r.name, r.project, r.environment, r.labels, r.joined_at, r.hostname, r.agent, r.platform, r.desired, r.generation, r.by_hand,
     r.pinned_by, r.pinned_at, r.session IS NOT NULL AS online, r.cloned_at, r.last_seen_at, r.report, r.observed_generation,
     e.live, e.live_rollout, rr.status, rr.waiting, r.waiting_since, r.deferring_since,
+    r.drained_by, r.drained_at, r.drained_why, r.unplaced,
     (SELECT a.outcome FROM robot_activations a WHERE a.robot = r.name AND a.outcome IS NOT NULL
      ORDER BY a.deployed_at DESC, a.id DESC LIMIT 1) AS last_outcome
 FROM robots r JOIN environments e ON (e.project, e.name) = (r.project, r.environment)
@@ -109,6 +120,37 @@ async def set_labels(tx: Transaction, name: str, labels: Mapping[str, str | None
     await tx.execute(
         "UPDATE robots SET labels = jsonb_strip_nulls(labels || %s::jsonb) WHERE name = %s", (json_text(labels), name)
     )
+
+
+def out_of(
+    environment: str, by: str | None, at: datetime | None, why: str | None, unplaced: str | None
+) -> Drained | Unplaced | None:
+    """Why a robot takes no part in what becomes of its environment: a person drained it, or its labels fit none."""
+    if at is not None:
+        return Drained(by=by or "", since=at, why=why or "")
+    return Unplaced(environment=environment, selects=unplaced) if unplaced is not None else None
+
+
+async def drain(tx: Transaction, name: str, by: str, at: datetime, why: str) -> None:
+    """Takes the robot out of deployments; again, it says anew why. Hints `rollout`."""
+    await _drain(tx, name, by, at, why)
+
+
+async def undrain(tx: Transaction, name: str) -> None:
+    """Lets the robot take part again. Hints `rollout`."""
+    await _drain(tx, name, None, None, None)
+
+
+async def _drain(tx: Transaction, name: str, by: str | None, at: datetime | None, why: str | None) -> None:
+    place = await tx.row(
+        """
+        UPDATE robots SET drained_by = %s, drained_at = %s, drained_why = %s WHERE name = %s RETURNING project || '/' || environment
+        """,
+        (by, at, why, name),
+        str,
+    )
+    if place is not None:
+        await tx.notify("rollout", place)
 
 
 async def resume(tx: Transaction, name: str, desired: str | None, forced_by: str | None) -> None:
