@@ -7,27 +7,26 @@ from datetime import datetime
 from lekiwi_deploy.fleet.resolution import previous_of
 from lekiwi_deploy.fleet.rollout import CONFIRMED, Plan
 from lekiwi_deploy.fleet.verdict import Verdict
-from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.server.meanings import read_candidates
+from lekiwi_deploy.server.conducting_store import ConductingStore, Surroundings
 from lekiwi_deploy.server.overdue import SERVER
-from lekiwi_deploy.server.rollouts import Place, start_rollout, take_away, undo_text
-from lekiwi_deploy.server.store import audit, progress, quarantines, rollouts
+from lekiwi_deploy.server.rollouts import Place, begin, take_away, undo_text
 from lekiwi_deploy.server.store.conducting import OpenRollout
-from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.wire.api import RolloutStatus
 from lekiwi_deploy.wire.ids import DeploymentId, RobotId
 from lekiwi_deploy.wire.policy import Undo
 from lekiwi_deploy.wire.progress import RolloutFinished
 
 
-async def conclude(tx: Transaction, context: Context, rollout: OpenRollout, decided: Plan, now: datetime) -> None:
+async def conclude(
+    store: ConductingStore, outside: Surroundings, rollout: OpenRollout, decided: Plan, now: datetime
+) -> None:
     """Writes the verdict of `decided`, if it is one and differs from what is recorded, and does what follows from it."""
     verdict, before = decided.verdict, RolloutStatus(rollout.status)
     if verdict.status in (before, RolloutStatus.ROLLING) or (
         before is not RolloutStatus.ROLLING and not rollout.active
     ):
         return
-    await rollouts.finish(tx, rollout.id, verdict.status, now)
+    await store.finish(rollout.id, verdict.status, now)
     place = Place(rollout.project, rollout.environment, rollout.environments)
     stopped = decided.course.stopped
     failing = stopped is not None or verdict.status in (RolloutStatus.ROLLED_BACK, RolloutStatus.FAILED)
@@ -38,9 +37,9 @@ async def conclude(tx: Transaction, context: Context, rollout: OpenRollout, deci
     recovers = bad and (nobody or undo is not Undo.ROBOT)
     if bad:
         why = stopped or f"it failed on {verdict.failed} of {verdict.total} robots"
-        await quarantines.put(tx, rollout, why, now)
+        await store.put_quarantine(rollout, why, now)
     if recovers:
-        back_to = await _back_to(tx, rollout)
+        back_to = await _back_to(store, rollout)
     if before is RolloutStatus.ROLLING:
         finished = RolloutFinished(
             status=verdict.status,
@@ -54,30 +53,30 @@ async def conclude(tx: Transaction, context: Context, rollout: OpenRollout, deci
             else undo_text(place, rollout.kind, rollout.previous, next(iter(decided.standings), None)),
             text=_told(rollout, verdict, back_to, stopped) if failing else "",
         )
-        await progress.append(tx, rollout.id, [finished], now, close=True)
+        await store.tell(rollout.id, [finished], now, close=True)
     if recovers:
-        keep = await _kept(tx, rollout, decided) if undo is Undo.WAVE and not nobody else ()
-        await _recover(tx, context, rollout, back_to, keep, decided, now)
+        keep = await _kept(store, rollout, decided) if undo is Undo.WAVE and not nobody else ()
+        await _recover(store, outside, rollout, back_to, keep, decided, now)
 
 
-async def _kept(tx: Transaction, rollout: OpenRollout, decided: Plan) -> tuple[RobotId, ...]:
+async def _kept(store: ConductingStore, rollout: OpenRollout, decided: Plan) -> tuple[RobotId, ...]:
     """Robots of earlier steps, which keep what they took: only the step that failed is taken back."""
-    earlier = await rollouts.asked_before(tx, rollout.id, decided.course.at)
+    earlier = await store.asked_before(rollout.id, decided.course.at)
     return tuple(id for id in earlier if decided.standings[id].status in CONFIRMED)
 
 
-async def _back_to(tx: Transaction, rollout: OpenRollout) -> DeploymentId | None:
+async def _back_to(store: ConductingStore, rollout: OpenRollout) -> DeploymentId | None:
     """The last good deployment before the failed one; where none was proven yet, the one that was live before it."""
-    known = await read_candidates(tx, rollout.project, rollout.environment, selector=None, current=rollout.deployment)
+    known = await store.candidates(rollout.project, rollout.environment, rollout.deployment)
     for candidate in (previous_of(known), rollout.previous):
-        if candidate is not None and not await quarantines.holding(tx, rollout.project, rollout.environment, candidate):
+        if candidate is not None and not await store.quarantine(rollout.project, rollout.environment, candidate):
             return candidate
     return None
 
 
 async def _recover(
-    tx: Transaction,
-    context: Context,
+    store: ConductingStore,
+    outside: Surroundings,
     rollout: OpenRollout,
     back_to: DeploymentId | None,
     keep: tuple[RobotId, ...],
@@ -94,13 +93,13 @@ async def _recover(
         "why": decided.course.stopped or why,
         "rollout": rollout.id,
     }
-    await audit.record(tx, SERVER, "environment.recover", where, detail)
+    await store.audit(SERVER, "environment.recover", where, detail)
     if back_to is None:
-        await take_away(tx, rollout.project, rollout.environment, rollout.deployment, now)
+        await take_away(store, rollout.project, rollout.environment, rollout.deployment, now)
         return
-    await start_rollout(
-        tx,
-        context,
+    await begin(
+        store,
+        outside,
         deployment_id=back_to,
         environment=rollout.environment,
         kind="rollback",

@@ -15,18 +15,18 @@ import msgspec
 from lekiwi_deploy.errors import LekiwiError
 from lekiwi_deploy.fleet.rollout import CONFIRMED, Plan, Seen, Standing, Target, plan
 from lekiwi_deploy.server.conclusion import conclude
+from lekiwi_deploy.server.conducting_store import ConductingStore, Stage
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.overdue import escalate
-from lekiwi_deploy.server.store import activations, conducting, progress, rollouts
+from lekiwi_deploy.server.store import activations, conducting
+from lekiwi_deploy.server.store.conducted import stage_of
 from lekiwi_deploy.server.store.conducting import Change, Deferring, OpenRollout, SeenRow
-from lekiwi_deploy.server.store.database import Transaction
-from lekiwi_deploy.server.store.sessions import lock_all
 from lekiwi_deploy.wire.api import RobotStatus, RolloutStatus
 from lekiwi_deploy.wire.ids import RobotId
 from lekiwi_deploy.wire.link import Report
 from lekiwi_deploy.wire.policy import Policy
 from lekiwi_deploy.wire.progress import Body, RobotMoved
-from lekiwi_deploy.wire.reasons import HOLDING_OFF, Overdue, Pinned
+from lekiwi_deploy.wire.reasons import HOLDING_OFF, Drained, Overdue, Pinned, Unplaced
 
 PERIOD_S = 2.0
 _RAN = {RobotStatus.HEALTHY, RobotStatus.GOOD, RobotStatus.ROLLED_BACK, RobotStatus.FAILED}
@@ -35,24 +35,24 @@ _log = logging.getLogger("lekiwi.conductor")
 
 async def run(context: Context) -> None:
     """Advances rollouts for ever."""
-    since = context.now()
+    since, stage = context.now(), stage_of(context)
     with context.nudges.subscribe("rollout") as hints:
-        again = await advance_due(context, since, look="all")
+        again = await advance_due(stage, since, look="all")
         while True:
             heard = await hints.wait(PERIOD_S)
-            again = await advance_due(context, since, heard | again, look="hinted" if heard else "open")
+            again = await advance_due(stage, since, heard | again, look="hinted" if heard else "open")
 
 
 async def advance_due(
-    context: Context, listening_since: datetime, hints: Collection[str] = (), *, look: conducting.Look = "hinted"
+    stage: Stage, listening_since: datetime, hints: Collection[str] = (), *, look: conducting.Look = "hinted"
 ) -> set[str]:
     """Takes a step of each rollout that `hints` or `look` point at. Returns those that could not be advanced, to try again."""
     failed: set[str] = set()
-    async with context.database.transaction() as tx:
-        ids = await conducting.due(tx, hints, look, context.now())
+    async with stage.open() as store:
+        ids = await store.due(hints, look, stage.now())
     for id in ids:
         try:
-            await advance(context, id, listening_since)
+            await advance(stage, id, listening_since)
         except LekiwiError as error:
             _log.warning("rollout %s: %s", id, error.message)
             failed.add(id)
@@ -62,37 +62,35 @@ async def advance_due(
     return failed
 
 
-async def advance(context: Context, id: str, listening_since: datetime) -> None:
+async def advance(stage: Stage, id: str, listening_since: datetime) -> None:
     """One step of one rollout. `listening_since`: when this process began, before which it saw no robot."""
-    async with context.database.transaction() as tx:
-        rollout = await conducting.claim(tx, id)
+    async with stage.open() as store:
+        rollout = await store.claim(id)
         if rollout is None:
             return
         if rollout.active and rollout.kind != "robot":
-            await rollouts.add_robots(tx, id, rollout.project, rollout.environment)
-        rows = {row.robot: row for row in await conducting.seen(tx, id)}
-        now = context.now()
+            await store.settle(id, rollout.project, rollout.environment)
+        rows = {row.robot: row for row in await store.seen(id)}
+        now = stage.now()
         decided = plan(_target(rollout, listening_since), [_seen(row) for row in rows.values()], now, rollout.course)
-        await _write(tx, rollout, rows, decided, now)
-        await conclude(tx, context, rollout, decided, now)
+        await _write(store, rollout, rows, decided, now)
+        await conclude(store, stage, rollout, decided, now)
 
 
 async def _write(
-    tx: Transaction, rollout: OpenRollout, rows: dict[RobotId, SeenRow], decided: Plan, now: datetime
+    store: ConductingStore, rollout: OpenRollout, rows: dict[RobotId, SeenRow], decided: Plan, now: datetime
 ) -> None:
     defers = [
         Deferring(robot=id, since=one.deferring_since)
         for id, one in decided.standings.items()
         if one.deferring_since != rows[id].deferring_since
     ]
-    if defers:  # all rows at once, in one order
-        await lock_all(tx, [*decided.assign, *(one.robot for one in defers)])
-        await conducting.defer(tx, defers)
+    if defers:
+        await store.defer(defers, lock=decided.assign)
     if decided.assign:
         by = rollout.by_whom if rollout.kind == "robot" else None
         forced_by = rollout.by_whom if rollout.force else None
-        await conducting.assign(
-            tx,
+        await store.assign(
             rollout.id,
             decided.assign,
             rollout.deployment,
@@ -105,10 +103,8 @@ async def _write(
     told = f"{decided.waits.at} {decided.waits.what}" if decided.waits is not None else ""
     course = msgspec.structs.replace(decided.course, told=told)
     if course != rollout.course:
-        await rollouts.set_course(tx, rollout.id, course)
-    await conducting.record(
-        tx, rollout.id, [_change(rollout, id, decided.standings[id]) for id in decided.changed], now
-    )
+        await store.set_course(rollout.id, course)
+    await store.record(rollout.id, [_change(rollout, id, decided.standings[id]) for id in decided.changed], now)
     ran = [
         activations.Ran(
             robot=robot,
@@ -119,7 +115,7 @@ async def _write(
         for robot in decided.moved
         if decided.standings[robot].status in _RAN
     ]
-    await activations.record(tx, rollout.deployment, ran, now)
+    await store.ran(rollout.deployment, ran, now)
     verdict = decided.verdict
     if (verdict.total, verdict.live, verdict.pending + verdict.under_way, verdict.failed) != (
         rollout.total,
@@ -127,8 +123,7 @@ async def _write(
         rollout.pending,
         rollout.failed,
     ):
-        await rollouts.set_counts(
-            tx,
+        await store.set_counts(
             rollout.id,
             total=verdict.total,
             live=verdict.live,
@@ -137,12 +132,13 @@ async def _write(
         )
     if ran:
         good = sum(one.status is RobotStatus.GOOD for one in decided.standings.values())
-        await activations.count(tx, rollout.id, good=good, total=verdict.total)
+        healthy = sum(one.confirmed or decided.standings[id].status in CONFIRMED for id, one in rows.items())
+        await store.count_activation(rollout.id, good=good, healthy=healthy, total=verdict.total)
     if rollout.status == RolloutStatus.ROLLING:
         moved: list[Body] = [told_of(robot, rows[robot].report, decided.standings[robot]) for robot in decided.moved]
         waits: list[Body] = [decided.waits] if decided.waits is not None and told != rollout.course.told else []
-        await progress.append(tx, rollout.id, [*moved, *waits], now)
-    await escalate(tx, rollout, decided, now)
+        await store.tell(rollout.id, [*moved, *waits], now)
+    await escalate(store, rollout, decided, now)
 
 
 def _change(rollout: OpenRollout, robot: RobotId, one: Standing) -> Change:
@@ -198,7 +194,14 @@ def _seen(row: SeenRow) -> Seen:
         waiting=row.waiting,
         deferring_since=row.deferring_since,
         labels=row.labels,
+        out=_out(row),
     )
+
+
+def _out(row: SeenRow) -> Drained | Unplaced | None:
+    if row.drained_by is not None and row.drained_at is not None:
+        return Drained(by=row.drained_by, since=row.drained_at, why=row.drained_why or "")
+    return None if row.unplaced is None else Unplaced(environment=row.environment, selects=row.unplaced)
 
 
 def told_of(robot: RobotId, report: Report | None, one: Standing) -> RobotMoved:

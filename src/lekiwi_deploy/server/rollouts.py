@@ -12,13 +12,16 @@ from typing import Literal
 
 from lekiwi_deploy.errors import Blocked, Conflict, NotFound
 from lekiwi_deploy.fleet.course import Course
+from lekiwi_deploy.server.approval_ends import supersede_requests
+from lekiwi_deploy.server.conducting_store import ConductingStore, Surroundings
 from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.server.store import activations, conducting, deployments, progress, quarantines, rollouts
+from lekiwi_deploy.server.store.conducted import PostgresConducting
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
+from lekiwi_deploy.server.store.rollouts import RolloutRow
 from lekiwi_deploy.wire.api import RolloutStatus
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RobotId, RolloutId, base62
-from lekiwi_deploy.wire.policy import Policy
+from lekiwi_deploy.wire.policy import Policy, RolloutStep
 from lekiwi_deploy.wire.progress import RolloutFinished, RolloutStarted
 
 Kind = Literal["deploy", "rollback", "robot"]
@@ -55,72 +58,117 @@ async def start_rollout(
     robots: tuple[RobotId, ...] | None = None,
     force: bool = False,
     keep: tuple[RobotId, ...] = (),
+    again: bool = False,
+    steps: tuple[RolloutStep, ...] | None = None,
+) -> RolloutId:
+    """`begin` in a transaction of PostgreSQL. What waited for approval there and is older waits no more."""
+    rollout = await begin(
+        PostgresConducting(tx),
+        context,
+        deployment_id=deployment_id,
+        environment=environment,
+        kind=kind,
+        by=by,
+        reason=reason,
+        robots=robots,
+        force=force,
+        keep=keep,
+        again=again,
+        steps=steps,
+    )
+    if kind == "deploy":
+        await supersede_requests(tx, deployment_id, environment, context.now())
+    return rollout
+
+
+async def begin(
+    store: ConductingStore,
+    outside: Surroundings,
+    *,
+    deployment_id: DeploymentId,
+    environment: EnvironmentName,
+    kind: Kind,
+    by: str,
+    reason: str,
+    robots: tuple[RobotId, ...] | None = None,
+    force: bool = False,
+    keep: tuple[RobotId, ...] = (),
+    again: bool = False,
+    steps: tuple[RolloutStep, ...] | None = None,
 ) -> RolloutId:
     """Makes `deployment_id` what the environment's robots are to run and returns the rollout that brings it there.
 
-    `kind` deploy happens once per deployment and environment: again, it returns the same rollout. `robot` moves only `robots`, pins
-    them there, and leaves what is live as it is. `force`: also where the deployment is quarantined. `keep`: robots that stay as they are.
+    `kind` deploy happens once per deployment and environment: again, it returns the same rollout, unless `again` says that a person wants it
+    anew. `steps`: in place of the policy's. `robot` moves only `robots`, pins them there, and leaves what is live as it is. `force`: also
+    where the deployment is quarantined. `keep`: robots that stay as they are.
     Raises `NotFound` (no such deployment, environment), `Conflict` (not built) and `Blocked` (it failed there before).
     """
-    deployment = await deployments.read(tx, deployment_id)
+    deployment = await store.deployment(deployment_id)
     if deployment is None:
         raise NotFound(f"there is no deployment {deployment_id}")
     if deployment.status != "built" or deployment.package_hash is None:
         raise Conflict(f"{deployment_id} is {deployment.status}, not built: nothing can run it yet")
-    live = await rollouts.lock_environment(tx, deployment.project, environment)
+    live = await store.lock_environment(deployment.project, environment)
     if live is None:
         raise NotFound(f"project {deployment.project!r} has no environment {environment!r}")
-    key = f"deploy {deployment_id} {environment}" if kind == "deploy" else None
-    if key is not None and (there := await rollouts.by_key(tx, key)) is not None:
+    key = f"deploy {deployment_id} {environment}" if kind == "deploy" and not again else None
+    if key is not None and (there := await store.rollout_by_key(key)) is not None:
         return there
-    now = context.now()
+    now = outside.now()
     if kind != "robot":
-        await _check_quarantine(tx, deployment, environment, by, now, force=force or deployment.force)
-    id = RolloutId(f"rol_{base62(context.random(16), 8)}")
-    await rollouts.insert(
-        tx,
+        await _check_quarantine(store, deployment, environment, by, now, force=force or deployment.force)
+    id = RolloutId(f"rol_{base62(outside.random(16), 8)}")
+    row = RolloutRow(
         id=id,
         project=deployment.project,
         environment=environment,
         deployment=deployment_id,
         kind=kind,
-        by=by,
+        status=RolloutStatus.ROLLING,
+        by_whom=by,
         reason=reason,
         force=force or deployment.force,
+        created_at=now,
+        finished_at=None,
         previous=live.live,
-        now=now,
-        key=key,
-        course=_course(live.policy) if kind == "deploy" else Course(),
+        total=0,
+        live=0,
+        pending=0,
+        failed=0,
+        course=_course(live.policy, steps) if kind == "deploy" or steps is not None else Course(),
     )
-    await _supersede(tx, deployment.project, environment, None if kind != "robot" else robots or (), now, but=id)
+    await store.insert_rollout(row, key)
+    await _supersede(store, deployment.project, environment, None if kind != "robot" else robots or (), now, but=id)
     if keep:
-        await rollouts.keep_robots(tx, id, keep)
-    total = await rollouts.add_robots(tx, id, deployment.project, environment, robots if kind == "robot" else None)
-    await rollouts.set_counts(tx, id, total=total, live=0, pending=total, failed=0)
+        await store.keep_robots(id, keep)
+    total = await store.add_robots(id, deployment.project, environment, robots if kind == "robot" else None)
+    await store.set_counts(id, total=total, live=0, pending=total, failed=0)
     if kind != "robot":
-        await rollouts.set_live(tx, deployment.project, environment, deployment_id, id)
-        await activations.open_one(tx, deployment.project, environment, deployment_id, id, now, total)
-        await deployments.set_rollout(tx, deployment_id, id)
+        await store.set_live(deployment.project, environment, deployment_id, id)
+        await store.open_activation(deployment.project, environment, deployment_id, id, now, total)
+        await store.set_deployment_rollout(deployment_id, id)
         started = RolloutStarted(id, deployment_id, deployment.version, environment, total, source_of(deployment))
-        await progress.append(tx, deployment_id, [started], now)
-    await tx.notify("rollout", id)
+        await store.tell(deployment_id, [started], now)
+    await store.hint("rollout", id)
     return id
 
 
-def _course(policy: Policy | None) -> Course:
+def _course(policy: Policy | None, steps: tuple[RolloutStep, ...] | None) -> Course:
     """How a new deployment reaches robots under this policy, as it is now: a later change does not touch rollouts that are under way."""
     policy = policy or Policy()
-    return Course(steps=policy.steps, in_flight=policy.in_flight, max_failures=policy.max_failures)
+    return Course(
+        steps=policy.steps if steps is None else steps, in_flight=policy.in_flight, max_failures=policy.max_failures
+    )
 
 
 async def _check_quarantine(
-    tx: Transaction, deployment: DeploymentRow, environment: str, by: str, now: datetime, *, force: bool
+    store: ConductingStore, deployment: DeploymentRow, environment: str, by: str, now: datetime, *, force: bool
 ) -> None:
-    held = await quarantines.holding(tx, deployment.project, environment, deployment.id)
+    held = await store.quarantine(deployment.project, environment, deployment.id)
     if held is None:
         return
     if force:
-        await quarantines.lift(tx, deployment.project, environment, deployment.id, by, now)
+        await store.lift_quarantine(deployment.project, environment, deployment.id, by, now)
         return
     raise Blocked(
         f"{deployment.id} {deployment.version} failed in {environment} before: {held.why}. --force tries it again",
@@ -138,17 +186,17 @@ def source_of(deployment: DeploymentRow) -> str:
 
 
 async def _supersede(
-    tx: Transaction, project: str, environment: str, robots: Sequence[RobotId] | None, now: datetime, *, but: str
+    store: ConductingStore, project: str, environment: str, robots: Sequence[RobotId] | None, now: datetime, *, but: str
 ) -> None:
     """Ends the open rollouts that a new one replaces: those of the environment, or (`robots`) those of these robots alone."""
     if robots is None:
-        found = await rollouts.open_in(tx, project, environment)
+        found = await store.open_rollouts(project, environment)
     else:
-        found = [one for robot in robots for one in await rollouts.open_in(tx, project, environment, robot)]
+        found = [one for robot in robots for one in await store.open_rollouts(project, environment, robot)]
     for one in found:
         if one.id == but:
             continue
-        await rollouts.finish(tx, one.id, RolloutStatus.SUPERSEDED, now)
+        await store.finish(one.id, RolloutStatus.SUPERSEDED, now)
         finished = RolloutFinished(
             status=RolloutStatus.SUPERSEDED,
             live=one.live,
@@ -159,11 +207,11 @@ async def _supersede(
             undo="",
             text=f"replaced by a newer rollout, {but}",
         )
-        await progress.append(tx, one.id, [finished], now, close=True)
+        await store.tell(one.id, [finished], now, close=True)
 
 
-async def take_away(tx: Transaction, project: str, environment: str, deployment: str, now: datetime) -> None:
+async def take_away(store: ConductingStore, project: str, environment: str, deployment: str, now: datetime) -> None:
     """Nothing is live in the environment any more: `deployment`, the first one, failed. Its robots are not asked for it again."""
-    await rollouts.set_live(tx, project, environment, None, None)
-    await activations.close_open(tx, project, environment, now)
-    await conducting.unassign(tx, project, environment, deployment)
+    await store.set_live(project, environment, None, None)
+    await store.close_activation(project, environment, now)
+    await store.unassign(project, environment, deployment)

@@ -9,10 +9,8 @@ import msgspec
 
 from lekiwi_deploy.errors import BadInput, Conflict, NotFound
 from lekiwi_deploy.fleet.course import Course, Pause, steps_of
-from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.server.rollouts import start_rollout, take_away
-from lekiwi_deploy.server.store import audit, progress, quarantines, rollouts
-from lekiwi_deploy.server.store.database import Transaction
+from lekiwi_deploy.server.conducting_store import ConductingStore, Surroundings
+from lekiwi_deploy.server.rollouts import begin, take_away
 from lekiwi_deploy.server.store.rollouts import RolloutRow
 from lekiwi_deploy.wire.api import Identity, RolloutStatus
 from lekiwi_deploy.wire.progress import Note, RolloutFinished
@@ -24,11 +22,11 @@ replace = msgspec.structs.replace
 
 
 async def steer(
-    tx: Transaction, context: Context, identity: Identity, id: str, act: Act, asked: RolloutAct
+    store: ConductingStore, outside: Surroundings, identity: Identity, id: str, act: Act, asked: RolloutAct
 ) -> RolloutRow:
     """Does it, and says so to whoever follows. Raises `NotFound`, and `Conflict` when the rollout is over or that changes nothing."""
-    row = await _open(tx, id, asked)
-    now = context.now()
+    row = await _open(store, id, asked)
+    now = outside.now()
     match act:
         case "pause":
             if row.course.paused is not None:
@@ -46,22 +44,22 @@ async def steer(
             course, said = _skipped(row), f"step {row.course.at + 1} is skipped"
         case "complete":
             course, said = Course(max_failures=row.course.max_failures), "asks everybody now"
-    await rollouts.set_course(tx, id, course)
-    await _tell(tx, identity, row, act, f"{id} {said}, by {identity.name}", asked.reason)
-    await progress.append(
-        tx, id, [Note(f"{said}, by {identity.name}" + (f": {asked.reason}" if asked.reason else ""))], now
-    )
-    await tx.notify("rollout", id)
+    await store.set_course(id, course)
+    await _tell(store, identity, row, act, f"{id} {said}, by {identity.name}", asked.reason)
+    await store.tell(id, [Note(f"{said}, by {identity.name}" + (f": {asked.reason}" if asked.reason else ""))], now)
+    await store.hint("rollout", id)
     return msgspec.structs.replace(row, course=course)
 
 
-async def abort(tx: Transaction, context: Context, identity: Identity, id: str, asked: RolloutAct) -> RolloutRow:
+async def abort(
+    store: ConductingStore, outside: Surroundings, identity: Identity, id: str, asked: RolloutAct
+) -> RolloutRow:
     """Ends a rollout: nobody else is asked, and, unless `asked.keep`, robots that were go back to what their environment ran before."""
-    row = await _open(tx, id, asked)
-    now = context.now()
+    row = await _open(store, id, asked)
+    now = outside.now()
     why = f"aborted by {identity.name}" + (f": {asked.reason}" if asked.reason else "")
-    await rollouts.set_course(tx, id, replace(row.course, stopped=why))
-    await rollouts.finish(tx, id, RolloutStatus.CANCELED, now)
+    await store.set_course(id, replace(row.course, stopped=why))
+    await store.finish(id, RolloutStatus.CANCELED, now)
     back_to = None if asked.keep or row.kind == "robot" else row.previous
     text = why + (f"; {back_to} is live again" if back_to is not None else "")
     finished = RolloutFinished(
@@ -74,12 +72,12 @@ async def abort(tx: Transaction, context: Context, identity: Identity, id: str, 
         undo="",
         text=text,
     )
-    await progress.append(tx, id, [finished], now, close=True)
-    await _tell(tx, identity, row, "abort", text, asked.reason)
-    if back_to is not None and not await quarantines.holding(tx, row.project, row.environment, back_to):
-        await start_rollout(
-            tx,
-            context,
+    await store.tell(id, [finished], now, close=True)
+    await _tell(store, identity, row, "abort", text, asked.reason)
+    if back_to is not None and not await store.quarantine(row.project, row.environment, back_to):
+        await begin(
+            store,
+            outside,
             deployment_id=back_to,
             environment=row.environment,
             kind="rollback",
@@ -87,21 +85,21 @@ async def abort(tx: Transaction, context: Context, identity: Identity, id: str, 
             reason=why,
         )
     elif not asked.keep and row.kind != "robot":
-        await take_away(tx, row.project, row.environment, row.deployment, now)
-    await tx.notify("rollout", id)
-    read = await rollouts.read(tx, id)
+        await take_away(store, row.project, row.environment, row.deployment, now)
+    await store.hint("rollout", id)
+    read = await store.rollout(id)
     assert read is not None
     return read
 
 
-async def _open(tx: Transaction, id: str, asked: RolloutAct) -> RolloutRow:
+async def _open(store: ConductingStore, id: str, asked: RolloutAct) -> RolloutRow:
     if len(asked.reason) > MAX_REASON or "\0" in asked.reason:
         raise BadInput(f"the reason may have at most {MAX_REASON} characters and no NUL")
-    row = await rollouts.read(tx, id)
+    row = await store.rollout(id)
     if row is None:
         raise NotFound(f"there is no rollout {id[:40]!r}", next=("lekiwi rollout status",))
-    await rollouts.lock_environment(tx, row.project, row.environment)
-    row = await rollouts.read(tx, id)
+    await store.lock_environment(row.project, row.environment)
+    row = await store.rollout(id)
     if row is None or row.status != RolloutStatus.ROLLING:
         status = row.status if row is not None else "gone"
         raise Conflict(f"{id} is over: {status}", next=(f"lekiwi rollout status {id}",))
@@ -126,6 +124,6 @@ def _skipped(row: RolloutRow) -> Course:
     return replace(course, at=course.at + 1, passed_at=None)
 
 
-async def _tell(tx: Transaction, identity: Identity, row: RolloutRow, act: str, text: str, reason: str) -> None:
+async def _tell(store: ConductingStore, identity: Identity, row: RolloutRow, act: str, text: str, reason: str) -> None:
     detail: Mapping[str, object] = {"rollout": row.id, "deployment": row.deployment, "text": text, "reason": reason}
-    await audit.record(tx, identity.name, f"rollout.{act}", f"project/{row.project}/{row.environment}", dict(detail))
+    await store.audit(identity.name, f"rollout.{act}", f"project/{row.project}/{row.environment}", dict(detail))

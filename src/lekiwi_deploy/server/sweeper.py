@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 
 from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.server.store import idempotency, packs, partitions, replicas, uploads
+from lekiwi_deploy.server.store import conducting, idempotency, packs, partitions, replicas, uploads
 
 _log = logging.getLogger("lekiwi.sweeper")
 
@@ -14,6 +14,7 @@ ALIVE_EVERY_S = 5.0
 HOUSE_EVERY = 60
 """Every how many announcements the slow part is done."""
 PACKS_KEPT = timedelta(days=14)
+CHANGES_KEPT = timedelta(minutes=15)
 UPLOADS_KEPT = timedelta(days=1)
 
 
@@ -47,6 +48,7 @@ async def keep_house(context: Context) -> None:
         await partitions.drop_days(tx, now.date() - timedelta(days=context.config.log_days))
         await uploads.drop_stale(tx, now - UPLOADS_KEPT)
         await idempotency.drop_old(tx, now)
+        await conducting.forget_changes(tx, now - CHANGES_KEPT)
         old_packs = await packs.forget_old(tx, now - PACKS_KEPT)
     for key in old_packs:
         await context.objects.delete(key)

@@ -15,6 +15,7 @@ from lekiwi_deploy.server.http.deployments import checked_after
 from lekiwi_deploy.server.http.ndjson import ndjson
 from lekiwi_deploy.server.steering import Act, abort, steer
 from lekiwi_deploy.server.store import projects, rollouts
+from lekiwi_deploy.server.store.conducted import PostgresConducting
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.rollouts import RolloutRow
 from lekiwi_deploy.server.views import rollout_view
@@ -51,7 +52,7 @@ def _steering(act: Act) -> HTTPRouteHandler:
     @post(f"/api/rollouts/{{rollout:str}}/{act}", role=Role.DEPLOYER, status_code=200, operation_id=f"rollout_{act}")
     async def handler(context: Context, identity: Identity, rollout: str, data: RolloutAct) -> Rollout:
         async with context.database.transaction() as tx:
-            row = await steer(tx, context, identity, rollout, act, data)
+            row = await steer(PostgresConducting(tx), context, identity, rollout, act, data)
             return rollout_view(row, await rollouts.robots(tx, row.id))
 
     handler.fn.__doc__ = _SAID[act]
@@ -71,7 +72,7 @@ _SAID: Mapping[Act, str] = {
 async def abort_rollout(context: Context, identity: Identity, rollout: str, data: RolloutAct) -> Rollout:
     """Ends it; robots that took it go back, unless `keep`."""
     async with context.database.transaction() as tx:
-        row = await abort(tx, context, identity, rollout, data)
+        row = await abort(PostgresConducting(tx), context, identity, rollout, data)
         return rollout_view(row, await rollouts.robots(tx, row.id))
 
 

@@ -54,15 +54,14 @@ async def open_one(
     )
 
 
-async def count(tx: Transaction, rollout: str, *, good: int, total: int) -> None:
+async def count(tx: Transaction, rollout: str, *, good: int, healthy: int, total: int) -> None:
     """Notes how many robots of the rollout that opened an activation became good and healthy in it; these never fall."""
     await tx.execute(
         """
-        UPDATE activations SET good = GREATEST(good, %(good)s), total = %(total)s, healthy = GREATEST(healthy,
-            (SELECT count(*) FROM rollout_robots WHERE rollout = %(rollout)s AND confirmed_at IS NOT NULL)::integer)
+        UPDATE activations SET good = GREATEST(good, %(good)s), total = %(total)s, healthy = GREATEST(healthy, %(healthy)s)
         WHERE rollout = %(rollout)s
         """,
-        {"rollout": rollout, "good": good, "total": total},
+        {"rollout": rollout, "good": good, "healthy": healthy, "total": total},
     )
 
 

@@ -13,13 +13,20 @@ from lekiwi_deploy.server.store.deployments import DeploymentMetadata
 from lekiwi_deploy.server.store.json_text import json_text
 from lekiwi_deploy.server.store.rollouts import RolloutRow
 from lekiwi_deploy.server.store.sessions import lock_all
-from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest, RobotId, RolloutId
+from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ManifestDigest, RobotId, RolloutId
 from lekiwi_deploy.wire.link import Outcome, Report
 from lekiwi_deploy.wire.platforms import Platform
 from lekiwi_deploy.wire.policy import Policy
 from lekiwi_deploy.wire.reasons import Reason
 
 Look = Literal["hinted", "open", "all"]
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """Robots that were written, and where that is up to: what to ask with the next time."""
+
+    names: tuple[RobotId, ...]
+    cursor: str
 
 
 class OpenRollout(RolloutRow, frozen=True, kw_only=True):
@@ -57,6 +64,12 @@ class SeenRow(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     report: Report | None
     deferring_since: datetime | None
+    confirmed: bool = False
+    environment: EnvironmentName = EnvironmentName("")
+    drained_by: str | None = None
+    drained_at: datetime | None = None
+    drained_why: str | None = None
+    unplaced: str | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +110,8 @@ async def claim(tx: Transaction, id: str) -> OpenRollout | None:
         """
         SELECT r.*, d.package_hash AS digest, d.created_at AS deployment_created_at, d.version, d.metadata, e.policy,
             (SELECT epoch FROM server) AS epoch, e.live_rollout IS NOT DISTINCT FROM r.id AS active,
-            (SELECT count(DISTINCT environment) FROM robots WHERE project = r.project) AS environments
+            (SELECT count(*) FROM environments x WHERE x.project = r.project
+             AND EXISTS (SELECT FROM robots WHERE (project, environment) = (x.project, x.name))) AS environments
         FROM rollouts r
         JOIN deployments d ON d.id = r.deployment
         JOIN environments e ON (e.project, e.name) = (r.project, r.environment)
@@ -109,17 +123,77 @@ async def claim(tx: Transaction, id: str) -> OpenRollout | None:
     )
 
 
-async def seen(tx: Transaction, id: str) -> list[SeenRow]:
-    """All robots of a rollout."""
+async def changed(tx: Transaction, since: str | None) -> Changed:
+    """Robots of which something was written after `since`, as far as it is committed, or that this transaction's forerunner wrote.
+
+    Triggers note each write with its transaction (robot_changes). `since` is a snapshot, and the transaction that took it: what that snapshot
+    does not show is new, in whatever order transactions end.
+    """
+    snapshot, _, own = (since or "").partition(" ")
+    return await tx.one(
+        """
+        SELECT pg_current_snapshot()::text || ' ' || pg_current_xact_id()::text AS cursor, CASE WHEN %(snapshot)s = '' THEN '{}' ELSE ARRAY(
+            SELECT DISTINCT robot FROM robot_changes
+            WHERE xid >= LEAST(pg_snapshot_xmin(NULLIF(%(snapshot)s, '')::pg_snapshot), NULLIF(%(own)s, '')::xid8)
+              AND (xid = NULLIF(%(own)s, '')::xid8 OR NOT pg_visible_in_snapshot(xid, NULLIF(%(snapshot)s, '')::pg_snapshot))
+            ORDER BY robot) END AS names
+        """,
+        {"snapshot": snapshot, "own": own},
+        Changed,
+    )
+
+
+async def forget_changes(tx: Transaction, before: datetime) -> None:
+    """Drops notes of changes that are older: whoever has not looked since reads everything anyway."""
+    await tx.execute("DELETE FROM robot_changes WHERE at < %s", (before,))
+
+
+async def settle(
+    tx: Transaction, id: str, project: str, environment: str, only: Collection[str] | None = None
+) -> set[RobotId]:
+    """Makes the rollout's robots those that the environment has now (`only`: as far as these names go). Which ones came or went."""
+    given = {
+        "id": id,
+        "project": project,
+        "environment": environment,
+        "only": None if only is None else list(only),
+    }
+    gone = await tx.rows(
+        """
+        DELETE FROM rollout_robots rr USING robots r
+        WHERE rr.rollout = %(id)s AND r.name = rr.robot AND (r.project, r.environment) <> (%(project)s, %(environment)s)
+          AND (%(only)s::text[] IS NULL OR r.name = ANY(%(only)s))
+        RETURNING rr.robot
+        """,
+        given,
+        RobotId,
+    )
+    came = await tx.rows(
+        """
+        INSERT INTO rollout_robots (rollout, robot, previous)
+        SELECT %(id)s, name, running FROM robots
+        WHERE project = %(project)s AND environment = %(environment)s AND (%(only)s::text[] IS NULL OR name = ANY(%(only)s))
+          AND NOT EXISTS (SELECT FROM rollout_robots rr WHERE rr.rollout = %(id)s AND rr.robot = robots.name)
+        ON CONFLICT DO NOTHING RETURNING robot
+        """,
+        given,
+        RobotId,
+    )
+    return {*gone, *came}
+
+
+async def seen(tx: Transaction, id: str, only: Collection[str] | None = None) -> list[SeenRow]:
+    """Robots of a rollout; `only`: of these names."""
     return await tx.rows(
         """
         SELECT rr.robot, r.labels, rr.status, rr.generation AS assigned, rr.assigned_at, rr.outcome, rr.waiting,
             r.joined_at IS NOT NULL AS joined, r.session IS NOT NULL AS online, r.last_seen_at, r.platform, r.cloned_at,
-            r.by_hand, r.pinned_by, r.pinned_at, r.desired, r.generation, r.report, r.deferring_since
+            r.by_hand, r.pinned_by, r.pinned_at, r.desired, r.generation, r.report, r.deferring_since,
+            rr.confirmed_at IS NOT NULL AS confirmed, r.environment, r.drained_by, r.drained_at, r.drained_why, r.unplaced
         FROM rollout_robots rr JOIN robots r ON r.name = rr.robot
-        WHERE rr.rollout = %s
+        WHERE rr.rollout = %(id)s AND (%(only)s::text[] IS NULL OR rr.robot = ANY(%(only)s))
         """,
-        (id,),
+        {"id": id, "only": None if only is None else list(only)},
         SeenRow,
     )
 
@@ -204,8 +278,9 @@ class Deferring(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None
 
 
-async def defer(tx: Transaction, changes: Sequence[Deferring]) -> None:
-    """Notes since when these robots hold off what is wanted of them. Their rows are locked by the caller."""
+async def defer(tx: Transaction, changes: Sequence[Deferring], lock: Collection[str] = ()) -> None:
+    """Notes since when these robots hold off what is wanted of them. Locks their rows and those of `lock`, all at once, in one order."""
+    await lock_all(tx, [*lock, *(one.robot for one in changes)])
     await tx.execute(
         """
         UPDATE robots r SET deferring_since = now.since

@@ -486,10 +486,10 @@ BEGIN
     SELECT n.name FROM after_it n JOIN before_it o ON o.name = n.name
     WHERE (n.session IS NULL) <> (o.session IS NULL) OR (n.report - 'number') IS DISTINCT FROM (o.report - 'number')
        OR ROW(n.project, n.environment, n.labels, n.joined_at, n.platform, n.desired, n.generation, n.by_hand, n.pinned_by, n.pinned_at,
-              n.cloned_at, n.deferring_since, n.drained_by, n.drained_at, n.drained_why)
+              n.cloned_at, n.deferring_since, n.drained_by, n.drained_at, n.drained_why, n.unplaced)
           IS DISTINCT FROM
           ROW(o.project, o.environment, o.labels, o.joined_at, o.platform, o.desired, o.generation, o.by_hand, o.pinned_by, o.pinned_at,
-              o.cloned_at, o.deferring_since, o.drained_by, o.drained_at, o.drained_why);
+              o.cloned_at, o.deferring_since, o.drained_by, o.drained_at, o.drained_why, o.unplaced);
     RETURN NULL;
 END $$;
 CREATE FUNCTION note_rollout_robots() RETURNS trigger LANGUAGE plpgsql AS $$
