@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from lekiwi_deploy.errors import BadInput, Blocked, Conflict, NotFound
 from lekiwi_deploy.fleet.approval import Way
 from lekiwi_deploy.fleet.undoing import Frost, LiveAgain
@@ -11,6 +13,7 @@ from lekiwi_deploy.server.approving import Came, go_live
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.differing import Side, Sides, compare, read_sides, side_of
 from lekiwi_deploy.server.fitness import check_fits
+from lekiwi_deploy.server.forecasting import Wanted, forecast
 from lekiwi_deploy.server.redeploying import redeploy
 from lekiwi_deploy.server.rollouts import Place, undo_text
 from lekiwi_deploy.server.store import audit, deployments, projects, quarantines, robots, rollouts, variables
@@ -23,6 +26,7 @@ from lekiwi_deploy.wire.changes import Differences, Move, Moved
 from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName
 
 MAX_REASON = 1000
+replace = msgspec.structs.replace
 KINDS = (Way.PROMOTE, Way.ALIAS)
 
 
@@ -47,7 +51,7 @@ async def promote(context: Context, identity: Identity, project: ProjectName, as
         looked = await _look(tx, context, project, asked)
     differ = await compare(context, looked.sides)
     if looked.row.id == looked.target.live or asked.show:
-        return await _unmoved(context, looked, differ, changed=looked.row.id != looked.target.live)
+        return _unmoved(looked, differ, changed=looked.row.id != looked.target.live)
     if asked.dry_run:
         return await _foretold(context, looked, differ, asked)
     async with context.database.transaction() as tx:
@@ -161,7 +165,7 @@ async def _check_quarantine(tx: Transaction, row: DeploymentRow, environment: En
         )
 
 
-async def _unmoved(context: Context, looked: _Looked, differ: Differences, *, changed: bool) -> Moved:
+def _unmoved(looked: _Looked, differ: Differences, *, changed: bool) -> Moved:
     return Moved(
         deployment=looked.sides.views[1],
         environment=looked.target.name,
@@ -172,4 +176,7 @@ async def _unmoved(context: Context, looked: _Looked, differ: Differences, *, ch
 
 
 async def _foretold(context: Context, looked: _Looked, differ: Differences, asked: Move) -> Moved:
-    raise BadInput("a dry run of a promote is not there")
+    wanted = Wanted(looked.target, looked.row, Way(asked.kind), force=asked.force, newest=asked.keep_env)
+    async with context.database.transaction() as tx:
+        plan = await forecast(tx, context, wanted)
+    return replace(_unmoved(looked, differ, changed=True), forecast=plan)
