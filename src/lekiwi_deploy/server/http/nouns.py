@@ -6,8 +6,9 @@ import importlib
 from typing import Any
 
 _NOUNS = (
-    "health", "server", "tokens", "projects", "uploads", "content",
-    "previews", "deployments", "robots", "rollouts", "rollback", "logs", "activity", "why", "variables", "join", "install", "agent_upgrades", "schema", "landing",
+    "health", "server", "tokens", "projects", "environments", "groups", "uploads", "content",
+    "previews", "deployments", "robots", "rollouts", "rollback", "approvals", "promote", "aliases", "diff",
+    "logs", "activity", "why", "variables", "join", "install", "agent_upgrades", "schema", "landing",
 )  # fmt: skip
 
 
