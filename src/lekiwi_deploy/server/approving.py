@@ -54,7 +54,8 @@ async def go_live(
         await _check_allowed(tx, row, environment, options)
         request = await _ask(tx, context, row, environment, way, by, asked, options)
         return Came(None, request)
-    return Came(await _start(tx, context, row.id, environment, by, options), None)
+    recorded = way in (Way.PROMOTE, Way.ALIAS)  # by whoever asked for it
+    return Came(await _start(tx, context, row.id, environment, by, options, recorded=recorded), None)
 
 
 async def go_live_built(tx: Transaction, context: Context, id: DeploymentId) -> Came:
@@ -224,7 +225,14 @@ async def _approved(tx: Transaction, context: Context, row: RequestRow) -> Rollo
 
 
 async def _start(
-    tx: Transaction, context: Context, id: DeploymentId, environment: EnvironmentName, by: str, options: Options
+    tx: Transaction,
+    context: Context,
+    id: DeploymentId,
+    environment: EnvironmentName,
+    by: str,
+    options: Options,
+    *,
+    recorded: bool = False,
 ) -> RolloutId:
     return await start_rollout(
         tx,
@@ -237,6 +245,7 @@ async def _start(
         force=options.force,
         again=options.again,
         steps=options.steps,
+        recorded=recorded,
     )
 
 

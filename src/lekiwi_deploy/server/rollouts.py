@@ -15,6 +15,7 @@ from lekiwi_deploy.fleet.course import Course
 from lekiwi_deploy.server.approval_ends import supersede_requests
 from lekiwi_deploy.server.conducting_store import ConductingStore, Surroundings
 from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.live_changes import live_before, record_live
 from lekiwi_deploy.server.store.conducted import PostgresConducting
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
@@ -60,8 +61,11 @@ async def start_rollout(
     keep: tuple[RobotId, ...] = (),
     again: bool = False,
     steps: tuple[RolloutStep, ...] | None = None,
+    recorded: bool = False,
 ) -> RolloutId:
-    """`begin` in a transaction of PostgreSQL. What waited for approval there and is older waits no more."""
+    """`begin` in a transaction of PostgreSQL. What waited for approval there and is older waits no more. A deployment that becomes live is noted
+    in the history of changes, unless its caller does that (`recorded`)."""
+    before = await live_before(tx, deployment_id, environment) if kind == "deploy" and not recorded else None
     rollout = await begin(
         PostgresConducting(tx),
         context,
@@ -78,6 +82,8 @@ async def start_rollout(
     )
     if kind == "deploy":
         await supersede_requests(tx, deployment_id, environment, context.now())
+    if before is not None:
+        await record_live(tx, before, rollout, by=by, reason=reason, force=force)
     return rollout
 
 

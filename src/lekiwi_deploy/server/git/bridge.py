@@ -20,6 +20,7 @@ from lekiwi_deploy.errors import HTTP_STATUS, BadInput, Failed, LekiwiError, Not
 from lekiwi_deploy.server.auth import RANK, require
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.git.repositories import ensure_repository, git_environment
+from lekiwi_deploy.server.origin import origin
 from lekiwi_deploy.server.store import audit, projects
 from lekiwi_deploy.wire.api import Identity, Role
 from lekiwi_deploy.wire.ids import ProjectName, checked_name
@@ -91,6 +92,7 @@ class GitBridge:
             "SERVER_PROTOCOL": "HTTP/1.1",
             "LEKIWI_PROJECT": project,
             "LEKIWI_PUSH_BY": identity.name,
+            "LEKIWI_PUSH_FROM": origin(),
             "LEKIWI_HOOK_URL": config.local_url,
             "LEKIWI_HOOK_SECRET": self._context.hook_secret,
         }

@@ -13,7 +13,13 @@ import sys
 
 GONE = " !     The server stopped; nothing was deployed by this push. Push again."
 GONE_LATER = " !     The server stopped; the push is stored and goes live when the server is back."
-KEPT = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "LEKIWI_PROJECT", "LEKIWI_PUSH_BY")
+KEPT = (
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "LEKIWI_PROJECT",
+    "LEKIWI_PUSH_BY",
+    "LEKIWI_PUSH_FROM",
+)
 MAX_INPUT = 8 << 20
 SILENCE_S = 60.0
 """The server sends something at least every 10 s."""

@@ -16,6 +16,7 @@ from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.git.follow_push import follow_push
 from lekiwi_deploy.server.git.push import HookCall, Say, receive_push
 from lekiwi_deploy.server.git.transcript import warned
+from lekiwi_deploy.server.origin import coming_from, origin
 
 MAX_BODY = 20 << 20
 ALIVE_S = 10.0
@@ -37,7 +38,8 @@ class HookEndpoint:
         if len(given) != 1 or not hmac.compare_digest(given[0], f"Bearer {self._context.hook_secret}".encode()):
             raise NotAllowed("only the hooks of this server may ask this")
         call = read_call(await _body(receive))
-        await _Answer(self._context, receive, send).give(name, call)
+        with coming_from(call.env.get("LEKIWI_PUSH_FROM") or origin()):
+            await _Answer(self._context, receive, send).give(name, call)
 
 
 def read_call(body: bytes) -> HookCall:

@@ -23,7 +23,7 @@ from lekiwi_deploy.server.git.export import export
 from lekiwi_deploy.server.git.pushed import NOTHING, Options, Update, plan_push, read_options, read_updates, tags_of
 from lekiwi_deploy.server.git.repositories import GitFailed, blobs, default_branch, git, repository_path, tips
 from lekiwi_deploy.server.git.transcript import Release, Transcript, indented, warned
-from lekiwi_deploy.server.store import deployments, progress, projects, refs
+from lekiwi_deploy.server.store import audit, deployments, progress, projects, refs
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, base62, checked_name
 from lekiwi_deploy.wire.progress import Built, Closed
@@ -172,6 +172,8 @@ async def _insert(
         else:
             await projects.ensure_environment(tx, project, environment, now)
         await deployments.insert(tx, row)
+        what = {"environment": environment, "ref": update.ref, "branch": row.branch, "commit": row.commit_sha}
+        await audit.record(tx, by, "deployment.create", f"project/{project}/{environment}/{row.id}", what)
     return row
 
 
