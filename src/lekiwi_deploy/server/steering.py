@@ -9,6 +9,7 @@ import msgspec
 
 from lekiwi_deploy.errors import BadInput, Conflict, NotFound
 from lekiwi_deploy.fleet.course import Course, Pause, steps_of
+from lekiwi_deploy.fleet.undoing import PauseAgain
 from lekiwi_deploy.server.conducting_store import ConductingStore, Surroundings
 from lekiwi_deploy.server.rollouts import begin, take_away
 from lekiwi_deploy.server.store.rollouts import RolloutRow
@@ -126,4 +127,6 @@ def _skipped(row: RolloutRow) -> Course:
 
 async def _tell(store: ConductingStore, identity: Identity, row: RolloutRow, act: str, text: str, reason: str) -> None:
     detail: Mapping[str, object] = {"rollout": row.id, "deployment": row.deployment, "text": text, "reason": reason}
-    await store.audit(identity.name, f"rollout.{act}", f"project/{row.project}/{row.environment}", dict(detail))
+    undo = PauseAgain(rollout=row.id, paused=act == "pause") if act in ("pause", "resume") else None
+    where = f"project/{row.project}/{row.environment}"
+    await store.audit(identity.name, f"rollout.{act}", where, dict(detail), reason=reason, undo=undo)

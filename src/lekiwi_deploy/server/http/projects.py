@@ -5,10 +5,12 @@ from __future__ import annotations
 from litestar import get, post
 
 from lekiwi_deploy.errors import BadInput
+from lekiwi_deploy.fleet.undoing import FreezeAgain
 from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.live_changes import frost_of
 from lekiwi_deploy.server.store import audit, projects
 from lekiwi_deploy.wire.api import Environment, FreezeRequest, Identity, NewProject, Project, Role
-from lekiwi_deploy.wire.ids import ProjectName, checked_name
+from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName, checked_name
 
 MAX_REASON = 1000
 
@@ -51,7 +53,16 @@ async def freeze(
             tx, ProjectName(project), environment, identity.name, context.now(), data.reason or "by hand"
         ):
             await audit.record(
-                tx, identity.name, "environment.freeze", f"project/{project}/{environment}", {"reason": data.reason}
+                tx,
+                identity.name,
+                "environment.freeze",
+                f"project/{project}/{environment}",
+                {"reason": data.reason},
+                undo=FreezeAgain(
+                    environment=EnvironmentName(environment),
+                    before=None,
+                    after=await frost_of(tx, project, environment),
+                ),
             )
             await tx.notify("rollout", f"{project}/{environment}")
         return await projects.environment(tx, ProjectName(project), environment)
@@ -64,9 +75,15 @@ async def unfreeze(
     """Lets automatic deployment go on."""
     async with context.database.transaction() as tx:
         await projects.environment(tx, ProjectName(project), environment)
+        before = await frost_of(tx, project, environment)
         if await projects.unfreeze(tx, ProjectName(project), environment):
             await audit.record(
-                tx, identity.name, "environment.unfreeze", f"project/{project}/{environment}", {"reason": data.reason}
+                tx,
+                identity.name,
+                "environment.unfreeze",
+                f"project/{project}/{environment}",
+                {"reason": data.reason},
+                undo=FreezeAgain(environment=EnvironmentName(environment), before=before, after=None),
             )
         return await projects.environment(tx, ProjectName(project), environment)
 

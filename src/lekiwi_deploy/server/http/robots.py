@@ -12,7 +12,7 @@ from litestar import Request, delete, get, patch, post
 
 from lekiwi_deploy import __version__
 from lekiwi_deploy.errors import BadInput, Conflict
-from lekiwi_deploy.fleet.undoing import RobotGone
+from lekiwi_deploy.fleet.undoing import RobotAgain, RobotGone
 from lekiwi_deploy.server import membership, placing
 from lekiwi_deploy.server.auth import new_token, token_digest
 from lekiwi_deploy.server.context import Context
@@ -146,7 +146,8 @@ async def resume_robot(context: Context, identity: Identity, robot: str, force: 
             await rollouts.resumed(tx, row.live_rollout, row.name, context.now())
             await tx.notify("rollout", row.live_rollout)
         where = f"project/{row.project}/{row.environment}/{row.name}"
-        await audit.record(tx, identity.name, "robot.resume", where, {"force": force})
+        undo = RobotAgain(robot=row.name, before=row.desired, after=None) if row.by_hand else None
+        await audit.record(tx, identity.name, "robot.resume", where, {"force": force}, undo=undo)
         return robot_view(await robot_meant(tx, robot))
 
 
