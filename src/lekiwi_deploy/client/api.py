@@ -37,6 +37,18 @@ from lekiwi_deploy.wire.api import (
     TokenInfo,
     Upload,
 )
+from lekiwi_deploy.wire.approvals import ApprovalRequest, ApprovalRequests, Say
+from lekiwi_deploy.wire.changes import (
+    Alias,
+    Aliases,
+    Cancel,
+    Canceled,
+    Differences,
+    Move,
+    Moved,
+    Redeploy,
+    SetAlias,
+)
 from lekiwi_deploy.wire.manifest import FileEntry
 from lekiwi_deploy.wire.previews import ExtendPreview, OpenPreview, Previews, PreviewView
 from lekiwi_deploy.wire.rollouts import RolloutAct
@@ -122,8 +134,44 @@ class Api:
         """By id or by a unique prefix of one."""
         return self.transport.call("GET", path("api", "deployments", deployment), DeploymentDetail)
 
-    def cancel(self, deployment: str) -> Deployment:
-        return self.transport.call("POST", path("api", "deployments", deployment, "cancel"), Deployment)
+    def cancel(self, deployment: str, body: Cancel | None = None) -> Canceled:
+        """Stops its build, its wait for approval or its waves; the answer says which."""
+        where = path("api", "deployments", deployment, "cancel")
+        return self.transport.call("POST", where, Canceled, body=body or Cancel())
+
+    def redeploy(self, project: str, body: Redeploy) -> Deployment:
+        """A new deployment with the same content, or out of the same source."""
+        return self.transport.call("POST", path("api", "projects", project, "redeploy"), Deployment, body=body)
+
+    def promote(self, project: str, body: Move) -> Moved:
+        return self.transport.call("POST", path("api", "projects", project, "promote"), Moved, body=body)
+
+    def diff(
+        self, project: str, a: str, b: str, *, environment: str | None = None, utc_offset_min: int = 0
+    ) -> Differences:
+        """From `a` to `b`: environments or selectors."""
+        query: Query = {"a": a, "b": b, "environment": environment, "utc_offset_min": utc_offset_min}
+        return self.transport.call("GET", path("api", "projects", project, "diff"), Differences, query=query)
+
+    def approvals(self, project: str, *, environment: str | None = None, ended: bool = False) -> ApprovalRequests:
+        """What waits for people, oldest first; with `ended` also what did."""
+        query: Query = {"environment": environment, "all": "true" if ended else None}
+        return self.transport.call("GET", path("api", "projects", project, "approvals"), ApprovalRequests, query=query)
+
+    def say(self, deployment: str, verb: str, body: Say) -> ApprovalRequest:
+        """`verb`: approve or reject."""
+        return self.transport.call("POST", path("api", "deployments", deployment, verb), ApprovalRequest, body=body)
+
+    def aliases(self, project: str) -> Aliases:
+        return self.transport.call("GET", path("api", "projects", project, "aliases"), Aliases)
+
+    def set_alias(self, project: str, name: str, body: SetAlias) -> Alias:
+        return self.transport.call("PUT", path("api", "projects", project, "aliases", name), Alias, body=body)
+
+    def remove_alias(self, project: str, name: str, reason: str = "") -> Alias:
+        """What it was."""
+        where = path("api", "projects", project, "aliases", name)
+        return self.transport.call("DELETE", where, Alias, query={"reason": reason or None})
 
     def manifest(self, deployment: str) -> bytes:
         """The stored bytes, whose SHA-256 is the deployment's digest."""

@@ -82,13 +82,17 @@ class Word:
 Selector = Exact | Word
 
 
+_VERBS = ("list", "rm", "set")
+"""Of `lekiwi alias`."""
 _ALIAS = re.compile(r"[A-Za-z][0-9A-Za-z._-]{0,49}\Z", re.ASCII)
 
 
 def checked_alias(name: str) -> str:
     """`name`, if it may be a label of a deployment. Raises `BadInput` for what reads as something else: an id, a version, a commit, a time."""
-    if not _ALIAS.match(name) or name.endswith(".lock"):
-        raise BadInput(f"{name[:60]!r} cannot be an alias: use 1-50 letters, digits and . _ -, starting with a letter")
+    if not _ALIAS.match(name) or name in _VERBS or name.endswith(".lock"):
+        raise BadInput(
+            f"{name[:60]!r} cannot be an alias: use 1-50 letters, digits and . _ -, starting with a letter, and not {', '.join(_VERBS)}"
+        )
     selector = parse(name)
     readings = selector.readings if isinstance(selector, Word) else (selector,)
     for reading in readings:
