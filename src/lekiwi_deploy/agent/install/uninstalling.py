@@ -29,7 +29,8 @@ _OURS = (
     "var/log/lekiwi",
     "var/log/private/lekiwi",
 )
-_UNIT_FOLDERS = ("etc/systemd/system", "etc/systemd/system-generators", "run/systemd/system")
+_GENERATORS = "etc/systemd/system-generators"
+_UNIT_FOLDERS = ("etc/systemd/system", _GENERATORS, "run/systemd/system")
 
 
 class Uninstalled(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +88,8 @@ def uninstall(paths: Paths, *, keep_state: bool, say: Callable[[str], None]) -> 
     for folder in _UNIT_FOLDERS:
         with contextlib.suppress(OSError):
             (paths.root / folder / "lekiwi.target.wants").rmdir()
+    with contextlib.suppress(OSError):  # made by us, where nobody else has a generator
+        (paths.root / _GENERATORS).rmdir()
     if whole_machine:
         systemctl.call("daemon-reload")
         systemctl.call("reset-failed", check=False)
