@@ -84,6 +84,7 @@ async def carry_out(robot: Robot, step: Step) -> None:
             )
         case TearDown(deployment):
             await asyncio.to_thread(robot.slots.tear_down, deployment)
+            robot.variables.restore(deployment)
         case Prune(deployment):
             await _prune(robot, deployment)
         case KeepForBoot(deployment):
@@ -97,6 +98,7 @@ async def _lay_out(robot: Robot, deployment: DeploymentId) -> None:
     fp("stage.before_lay_out")
     async with robot.content_lock:
         await asyncio.to_thread(robot.slots.lay_out, deployment)
+        robot.variables.restore(deployment)
         await robot.prepare(deployment)
     fp("stage.after_lay_out")
     robot.slots.laid_out.add(deployment)
@@ -235,7 +237,12 @@ def _come_back(robot: Robot, step: ComeBack) -> None:
 
 
 def _sound(robot: Robot, deployment: DeploymentId) -> bool:
-    """Whether what is to be gone back to is undamaged; if only its tree is not, that is mended, and the step is to be decided anew."""
+    """Whether what is to be gone back to is undamaged and its variables can be opened; if only its tree is not, that is mended, and the
+    step is to be decided anew."""
+    trouble = robot.variables.trouble(deployment)
+    if trouble is not None:
+        robot.history.trouble(f"{deployment} cannot be gone back to: its variables cannot be opened: {trouble}")
+        return False
     if robot.slots.check(deployment):
         return True
     robot.history.note("trouble", f"{deployment} is damaged and cannot be gone back to", deployment)
@@ -260,6 +267,7 @@ def _give_up(robot: Robot, step: GiveUp) -> None:
 
 async def _prune(robot: Robot, deployment: DeploymentId) -> None:
     await asyncio.to_thread(robot.slots.prune, deployment)
+    robot.variables.forget(deployment)
     robot.remember(record.pruned(robot.ledger, deployment))
     robot.collect_due = True
 

@@ -138,7 +138,10 @@ def chosen(robot: Robot, to: str | None) -> DeploymentId:
     ledger = robot.ledger
     here = {id_: slot for id_, slot in ledger.slots.items() if id_ in robot.slots.present}
     if to is None:
-        back = previous(candidates(ledger, frozenset(here)), live=ledger.live)
+        back, fit = None, set(here)
+        while (tried := previous(candidates(ledger, frozenset(fit)), live=ledger.live)) is not None and back is None:
+            back = tried if robot.variables.trouble(tried) is None else None
+            fit.discard(tried)
         if back is None:
             raise NotFound(
                 "there is no earlier good deployment on this robot to go back to",
@@ -157,6 +160,10 @@ def chosen(robot: Robot, to: str | None) -> DeploymentId:
     (found,) = matches
     if here[found].state is SlotState.QUARANTINED:
         raise Conflict(f"{found} failed on this robot and is not started again: {here[found].why}")
+    trouble = robot.variables.trouble(found)
+    if trouble is not None:
+        text = f"{found} cannot be started: its variables cannot be opened on this robot: {trouble}"
+        raise Conflict(text, next=("sudo lekiwi-agent doctor",))
     return found
 
 

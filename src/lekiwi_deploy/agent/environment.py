@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from lekiwi_deploy.agent.config import AgentConfig
+from lekiwi_deploy.agent.log_lines import Hide, as_it_is
 from lekiwi_deploy.agent.paths import Paths
-from lekiwi_deploy.agent.supervisors.supervisor import Launch, instance_id
+from lekiwi_deploy.agent.supervisors.supervisor import Launch, Sealed, instance_id
 from lekiwi_deploy.wire.link import DeploymentRef
 from lekiwi_deploy.wire.manifest import Manifest, Service
 
@@ -37,9 +38,11 @@ def launch(
     variables: Mapping[str, str],
     *,
     port: int | None = None,
+    sealed: Sealed | None = None,
+    hide: Hide = as_it_is,
 ) -> Launch:
-    """How to start `service` of a deployment that is laid out. `variables`: the robot's own; `port`: where it is to listen, if not on its
-    public port."""
+    """How to start `service` of a deployment that is laid out. `variables`: the robot's own, and what the server gave; `port`: where it is
+    to listen, if not on its public port; `sealed`, `hide`: see `Launch`."""
     slot = paths.deployments / ref.id
     mark = f"{instance_id(service.name, fingerprint)}@{paths.root}"
     state = paths.state / service.name
@@ -91,11 +94,13 @@ def launch(
         notify=service.notify,
         watchdog_s=service.watchdog_s,
         needs=service.needs,
+        sealed=sealed,
+        hide=hide,
     )
 
 
-def missing_variables(service: Service, variables: Mapping[str, str]) -> tuple[str, ...]:
-    """Declared variables that this robot does not have; they stay unset."""
+def missing_variables(service: Service, variables: Collection[str]) -> tuple[str, ...]:
+    """Declared variables that are not among these names; they stay unset."""
     return tuple(name for name in service.env if name not in variables)
 
 

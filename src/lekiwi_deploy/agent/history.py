@@ -35,9 +35,12 @@ _WARNINGS = frozenset(
 
 
 class History:
-    """`appended` is called when there is more to send."""
+    """`appended` is called when there is more to send; `hide` gives what may be shown of a text."""
 
-    def __init__(self, events: Spool, logs: Spool, *, appended: Callable[[], None]) -> None:
+    def __init__(
+        self, events: Spool, logs: Spool, *, appended: Callable[[], None], hide: Callable[[str], str] = str
+    ) -> None:
+        self._hide = hide
         self._events = events
         self._logs = logs
         self._appended = appended
@@ -65,7 +68,7 @@ class History:
     ) -> None:
         """`kind` is a snake_case word, `text` one line for a person."""
         at = machine.utc_now()
-        text = cleaned(" ".join(text.splitlines()).encode("utf-8", "replace"))[:4000]
+        text = self._hide(cleaned(" ".join(text.splitlines()).encode("utf-8", "replace")))[:4000]
         event = Event(at=at, kind=kind, text=text, deployment=deployment, service=service, outcome=outcome)
         level = "warning" if kind in _WARNINGS else "info"
         line = LogLine(at=at, service="agent", deployment=deployment, stream="agent", text=text, level=level)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
+Hide = Callable[[str, bool, bool], str]
+"""(text, whether its beginning was cut off, whether its end was) -> what may be shown of it (`variables/masking.py`)."""
 MAX_LINE = 16_000
 """Bytes kept of one line."""
 
@@ -42,12 +45,20 @@ def level_of(text: str) -> str | None:
     return _LEVELS.get(next(group for group in match.groups() if group).lower())
 
 
-class LineSplitter:
-    """Cuts a stream of bytes into lines. Holds at most `MAX_LINE` of an unfinished one; what is over is counted, not kept."""
+def as_it_is(text: str, head: bool = False, tail: bool = False) -> str:
+    """A `Hide` that hides nothing."""
+    return text
 
-    def __init__(self) -> None:
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines, and gives of each what `hide` lets through. Holds at most `MAX_LINE` of an unfinished one; what is
+    over is counted, not kept."""
+
+    def __init__(self, hide: Hide = as_it_is) -> None:
+        self._hide = hide
         self._rest = bytearray()
         self._over = 0
+        self._broken = False  # what comes next may be the end of a line whose beginning was given, or skipped
 
     def feed(self, data: bytes) -> list[str]:
         """Lines that `data` completes."""
@@ -56,9 +67,11 @@ class LineSplitter:
         self._hold(last)
         return lines
 
-    def flush(self) -> list[str]:
-        """The unfinished line, if there is one: its writer is gone."""
-        return [self._take(b"")] if self._rest or self._over else []
+    def flush(self, *, skipped: bool = False) -> list[str]:
+        """The unfinished line, if there is one: its writer is gone. `skipped`: what comes next does not follow on it."""
+        lines = [self._take(b"", unfinished=True)] if self._rest or self._over else []
+        self._broken = self._broken or skipped
+        return lines
 
     @property
     def held(self) -> int:
@@ -70,11 +83,13 @@ class LineSplitter:
         self._rest += piece[:room]
         self._over += max(0, len(piece) - room)
 
-    def _take(self, piece: bytes) -> str:
+    def _take(self, piece: bytes, *, unfinished: bool = False) -> str:
         self._hold(piece)
         text = cleaned(bytes(self._rest).rstrip(b"\r"))
+        text = self._hide(text, self._broken, unfinished or self._over > 0)
         if self._over:
             text += f" … {self._over} bytes more"
         self._rest.clear()
         self._over = 0
+        self._broken = unfinished
         return text

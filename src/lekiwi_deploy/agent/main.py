@@ -114,6 +114,11 @@ def parser() -> argparse.ArgumentParser:
         parents=[root],
         help="go over to a new release of the agent and watch it, or go back (started by systemd)",
     )
+    commands.add_parser(
+        "open-variables",
+        parents=[root],
+        help="open the sealed variables of what starts at boot (started by systemd)",
+    )
     commands.add_parser("self-check", parents=[root], help="whether this release of the agent works on this robot")
 
     commands.add_parser(
@@ -201,6 +206,12 @@ def _guard(options: argparse.Namespace) -> int:
     return guard(_paths(options), _say)
 
 
+def _open_variables(options: argparse.Namespace) -> int:
+    from lekiwi_deploy.agent.supervisors.systemd.sealed_unit import open_variables
+
+    return 1 if open_variables(_paths(options), _say) else 0
+
+
 def _self_check(options: argparse.Namespace) -> int:
     from lekiwi_deploy.agent.self_update.self_check import self_check
 
@@ -275,6 +286,7 @@ _COMMANDS = {
     "run": _run,
     "net": _net,
     "guard": _guard,
+    "open-variables": _open_variables,
     "self-check": _self_check,
     "status": _status,
     "rollback": _rollback,

@@ -58,7 +58,7 @@ def observe(robot: Robot) -> Observed:
 def fallback_of(robot: Robot) -> DeploymentId | None:
     """Where the robot goes by itself when what is live fails."""
     ledger = robot.ledger
-    known = candidates(ledger, frozenset(robot.slots.present))
+    known = candidates(ledger, frozenset(robot.slots.present) - robot.variables.unreadable())
     return fallback(known, live=ledger.live, came_from=ledger.came_from, tried=tried(ledger))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from lekiwi_deploy.agent.log_lines import Hide, as_it_is
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.spool import Spool
 from lekiwi_deploy.agent.supervisors.choose import systemd_runs_services
@@ -34,12 +35,12 @@ class Output(Protocol):
 
 
 def choose_output(
-    paths: Paths, spool: Spool, *, appended: Callable[[], None], trouble: Callable[[str], None]
+    paths: Paths, spool: Spool, *, appended: Callable[[], None], trouble: Callable[[str], None], hide: Hide = as_it_is
 ) -> Output:
     """The one that belongs to what runs the services here. `appended` is called when there is more to send, `trouble` with what a person
-    should know."""
+    should know; `hide`: what may be shown of a line."""
     if systemd_runs_services(paths):
         from lekiwi_deploy.agent.supervisors.systemd.journal import JournalTail
 
-        return JournalTail(spool, appended=appended, trouble=trouble)
-    return Tail(spool, appended=appended, trouble=trouble)
+        return JournalTail(spool, appended=appended, trouble=trouble, hide=hide)
+    return Tail(spool, appended=appended, trouble=trouble, hide=hide)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 from lekiwi_deploy.agent.carry_out import carry_out, collect, make_room, spare
 from lekiwi_deploy.agent.observe import observe
@@ -48,13 +49,18 @@ async def reconcile(robot: Robot) -> None:
 
 
 async def _with_consent(robot: Robot, seen: Observed) -> Next:
-    """What to do; a switch that is due waits for holds and conditions, which are looked at only then."""
+    """What to do; a switch that is due waits for variables that cannot be opened, and for holds and conditions, which are looked at only
+    then."""
     ledger = robot.ledger
     next_ = next_steps(target(ledger), seen)
     due = next((step.deployment for step in next_.steps if isinstance(step, Activate)), None)
     if due is None:
         robot.consent.over()
-        return next_
+        sealed = robot.sealed_off(ledger.live) if ledger.live is not None and target(ledger) == ledger.live else None
+        return next_ if sealed is None else replace(next_, waiting=(*next_.waiting, sealed))
+    sealed = robot.sealed_off(due)
+    if sealed is not None:
+        return next_steps(due, seen, (sealed,))
     holds = await robot.held_off(due)
     if robot.ledger is not ledger:  # something else may be wanted by now
         robot.nudge()

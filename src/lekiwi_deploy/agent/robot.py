@@ -23,6 +23,8 @@ from lekiwi_deploy.agent.plan import Plan, make_plan
 from lekiwi_deploy.agent.services import Services
 from lekiwi_deploy.agent.slots import Slots
 from lekiwi_deploy.agent.spool import Spool
+from lekiwi_deploy.agent.variables.keeping import Variables
+from lekiwi_deploy.agent.variables.masking import Mask
 from lekiwi_deploy.agent.window import closed
 from lekiwi_deploy.errors import BadInput, LekiwiError, NotFound
 from lekiwi_deploy.robot.ledger import Ledger
@@ -32,7 +34,7 @@ from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest
 from lekiwi_deploy.wire.link import AgentState, Desired
 from lekiwi_deploy.wire.manifest import HookKind
 from lekiwi_deploy.wire.platforms import Platform
-from lekiwi_deploy.wire.reasons import Reason, sentence
+from lekiwi_deploy.wire.reasons import Reason, VariablesSealed, sentence
 
 EVENT_BYTES = 8 << 20
 LOG_BYTES = 32 << 20
@@ -82,8 +84,12 @@ class Robot:
             durable=False,
             droppable=lambda record: b'"level":"debug"' in record,
         )
-        self.history = History(self.events, self.logs, appended=self.records_due.set)
-        self.tail = choose_output(paths, self.logs, appended=self.records_due.set, trouble=self.history.trouble)
+        self.mask = Mask()
+        self.variables = Variables(paths, self.mask)
+        self.history = History(self.events, self.logs, appended=self.records_due.set, hide=self.mask.text)
+        self.tail = choose_output(
+            paths, self.logs, appended=self.records_due.set, trouble=self.history.trouble, hide=self.mask.hide
+        )
         self.services = Services(
             paths,
             self.tail,
@@ -113,6 +119,7 @@ class Robot:
         )
         self.agent_state: AgentState | None = None
         self._boots: object = None
+        self._not_kept: str | None = None
         self._overridden: tuple[DeploymentId, int] | None = None
         self._repair_ticket: tuple[ManifestDigest, str] | None = None
 
@@ -182,8 +189,48 @@ class Robot:
             self.history.note("desired", answer.why, desired.deployment.id if desired.deployment else None)
         self._dirty = self._dirty or answer.ledger != self.ledger
         self.ledger = answer.ledger
+        if desired.deployment is not None:
+            self.keep_variables(desired.deployment.id)
         self.fetches.unblock()
         self.nudge()
+
+    def keep_variables(self, deployment: DeploymentId, *, remove: bool = True) -> None:
+        """What the server gave it is on disk from now on, if it is what is desired and its slot is here. What runs of it restarts where
+        a value is another. `remove`: the server just said so, if it gave none."""
+        desired = self.ledger.desired
+        if desired is None or not _is_of(desired, deployment) or deployment not in self.slots.present:
+            return
+        if desired.variables is None and not remove:
+            return
+        try:
+            changed = self.variables.keep(deployment, desired.variables)
+        except OSError as error:
+            text = f"the variables of {deployment} cannot be kept yet: {error.strerror}"
+            if self._not_kept != text:
+                self.history.trouble(text)
+            self._not_kept = text
+            return
+        self._not_kept = None
+        if changed and deployment == self.ledger.live:
+            given = desired.variables
+            what = f"{given.environment}, revision {given.revision}" if given is not None else "none any more"
+            self.history.note("variables", f"{deployment} has other variables now: {what}", deployment)
+            plan = self.replan()
+            if plan is not None:
+                self.services.use(plan)
+            self.nudge()
+
+    def sealed_off(self, deployment: DeploymentId) -> VariablesSealed | None:
+        """Why it cannot be started, or not with what the server gave it last."""
+        desired = self.ledger.desired
+        given = desired.variables if desired is not None and _is_of(desired, deployment) else None
+        if given is not None and not self.variables.has(deployment, given):
+            self.keep_variables(deployment)
+            if not self.variables.has(deployment, given):
+                why = self.variables.trouble(deployment) or "they cannot be written to the disk"
+                return VariablesSealed(deployment, why)
+        trouble = self.variables.trouble(deployment)
+        return VariablesSealed(deployment, trouble) if trouble is not None else None
 
     def take_ticket(self, digest: ManifestDigest, ticket: str) -> None:
         """Another ticket for the content of what is wanted, or of something else that is here and damaged."""
@@ -201,7 +248,10 @@ class Robot:
     def plan_of(self, deployment: DeploymentId) -> Plan:
         """How its services are to run here, now. Raises `NotFound`, `BadInput`."""
         ref = self.ledger.slots[deployment].ref
-        plan = make_plan(self.paths, self.config, self.platform, ref, self.slots.manifest(deployment))
+        given = self.variables.of(deployment)
+        plan = make_plan(
+            self.paths, self.config, self.platform, ref, self.slots.manifest(deployment), given, self.mask.hide
+        )
         known = self.services.plan
         for text in plan.trouble if known is None or known.trouble != plan.trouble else ():
             self.history.trouble(text)
@@ -311,6 +361,8 @@ class Robot:
             kind = "repaired" if self.ledger.slots[deployment].staged else "fetched"
             fp("stage.before_journal")
             try:
+                self.variables.restore(deployment)
+                self.keep_variables(deployment, remove=False)
                 self.remember(staged(self.ledger, deployment, wire_bytes=received, ready_ms=ready_ms))
             except OSError as failure:
                 self.fetches.block(deployment, failure)
@@ -341,3 +393,7 @@ class Robot:
             return
         text = error.message if isinstance(error, LekiwiError) else str(error)
         self.history.note("trouble", f"{deployment} cannot be fetched now: {text}", deployment)
+
+
+def _is_of(desired: Desired, deployment: DeploymentId) -> bool:
+    return desired.deployment is not None and desired.deployment.id == deployment

@@ -15,6 +15,7 @@ import msgspec
 
 from lekiwi_deploy.agent.failpoints import fp
 from lekiwi_deploy.agent.paths import Paths
+from lekiwi_deploy.agent.variables.stored import FILE as VARIABLES
 from lekiwi_deploy.content import slots as layout
 from lekiwi_deploy.content.durable import sync_path
 from lekiwi_deploy.content.manifests import entries_for, read_manifest
@@ -263,8 +264,7 @@ class Slots:
         """Make the tree of a present deployment. Raises `MissingObjects`, `CorruptObject`, `BadEntry`, too."""
         self._whole.discard(deployment)
         folder = self.folder(deployment)
-        extra = {name: (folder / name).read_bytes() for name in ("metadata.json", "manifest.json")}
-        layout.lay_out(self.objects, self.manifest(deployment), self._platform.key, folder, extra=extra)
+        layout.lay_out(self.objects, self.manifest(deployment), self._platform.key, folder, extra=_extra(folder))
 
     def publish(self, ref: DeploymentRef, stored: bytes, manifest: Manifest, rollback_to: DeploymentId | None) -> None:
         """Make the slot of a deployment whose objects are all here, with its tree. Raises as `lay_out`."""
@@ -279,7 +279,8 @@ class Slots:
             digest=ref.digest,
             manifest_size=len(stored),
         )
-        extra = {"metadata.json": msgspec.json.format(encode(metadata)) + b"\n", "manifest.json": stored}
+        kept = _variables(self.folder(ref.id))  # a slot that is mended has some
+        extra = {**kept, "metadata.json": msgspec.json.format(encode(metadata)) + b"\n", "manifest.json": stored}
         layout.lay_out(self.objects, manifest, self._platform.key, self.folder(ref.id), extra=extra)
 
     def tear_down(self, deployment: DeploymentId) -> None:
@@ -287,8 +288,7 @@ class Slots:
         self.laid_out.discard(deployment)
         self._whole.discard(deployment)
         folder = self.folder(deployment)
-        extra = {name: (folder / name).read_bytes() for name in ("metadata.json", "manifest.json")}
-        layout.lay_bare(self.objects, folder, extra=extra)
+        layout.lay_bare(self.objects, folder, extra=_extra(folder))
 
     def prune(self, deployment: DeploymentId) -> None:
         """Remove its slot. Its objects go with `collect`."""
@@ -330,3 +330,14 @@ class Slots:
         new.replace(self._paths.current)
         fp("switch.linked")
         sync_path(self._paths.lekiwi)
+
+
+def _extra(folder: Path) -> dict[str, bytes]:
+    """What a slot has beside its tree, and keeps."""
+    return {**_variables(folder), **{name: (folder / name).read_bytes() for name in ("metadata.json", "manifest.json")}}
+
+
+def _variables(folder: Path) -> dict[str, bytes]:
+    with contextlib.suppress(FileNotFoundError):
+        return {VARIABLES: (folder / VARIABLES).read_bytes()}
+    return {}

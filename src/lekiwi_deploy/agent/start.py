@@ -47,6 +47,8 @@ async def start(paths: Paths, *, randomness: Callable[[], float]) -> Robot:
     robot.services.plan = robot.replan()
     await robot.services.adopt()
     robot.services.use(robot.services.plan)
+    if ledger.desired is not None and ledger.desired.deployment is not None:
+        robot.keep_variables(ledger.desired.deployment.id, remove=False)
     return robot
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.inotify import FileEvents
-from lekiwi_deploy.agent.log_lines import LineSplitter, level_of
+from lekiwi_deploy.agent.log_lines import Hide, LineSplitter, as_it_is, level_of
 from lekiwi_deploy.agent.spool import Spool
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.link import LogLine
@@ -45,10 +45,13 @@ class _File:
 
 
 class Tail:
-    """Of all services. `appended` is called when there is more to send, `trouble` with what a person should know."""
+    """Of all services. `appended` is called when there is more to send, `trouble` with what a person should know; `hide`: what may be shown."""
 
-    def __init__(self, spool: Spool, *, appended: Callable[[], None], trouble: Callable[[str], None]) -> None:
+    def __init__(
+        self, spool: Spool, *, appended: Callable[[], None], trouble: Callable[[str], None], hide: Hide = as_it_is
+    ) -> None:
         self._spool = spool
+        self._hide = hide
         self._appended = appended
         self._trouble = trouble
         self._files: dict[str, _File] = {}
@@ -72,7 +75,7 @@ class Tail:
             self.leave(instance)
             file = None
         if file is None:
-            file = self._files[instance] = _File(path, service)
+            file = self._files[instance] = _File(path, service, splitter=LineSplitter(self._hide))
             self._by_path[path] = instance
             path.touch(mode=0o640)
             file.inode = path.stat().st_ino
@@ -152,7 +155,7 @@ class Tail:
             lines: list[str] = []
             skipped = status.st_size - file.offset - _AT_ONCE
             if skipped > 0:
-                lines += [*file.splitter.flush(), f"… {skipped} bytes of output skipped: too much at once"]
+                lines += [*file.splitter.flush(skipped=True), f"… {skipped} bytes of output skipped: too much at once"]
                 file.offset += skipped
             before = file.offset
             while chunk := os.pread(fd, _CHUNK, file.offset):

@@ -43,6 +43,8 @@ AGENT = (
     "fetch.forget_kept",
     "stage.before_lay_out",
     "stage.after_lay_out",
+    "variables.before_write",
+    "variables.before_remove",
     "stage.before_journal",
     "stage.after_journal",
     "switch.before_journal",

@@ -33,6 +33,8 @@ _COPY_INSTEAD = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, *UNREADABLE})
 """Not there, or the disk cannot read it any more."""
 TEMPORARY = ".tmp-"
+PRIVATE = frozenset({"variables.json"})
+"""Files of a slot that only its owner may read."""
 LAST_WRITTEN = "manifest.json"
 """The file of a slot that is written after all others: what is newer than it was changed by somebody."""
 
@@ -153,7 +155,7 @@ def _replace(objects: ObjectFolder, entries: tuple[FileEntry, ...], target: Path
             if name in TOP_FOLDERS or "/" in name:
                 raise BadEntry(name, "it would stand among the deployment's own files")
             check_path(name)
-            _create(f"{temporary}/{name}", data, 0o644)
+            _create(f"{temporary}/{name}", data, 0o600 if name in PRIVATE else 0o644)
             fresh.append(f"{temporary}/{name}")
         _seal(entries, temporary)
         fp("slot.before_flush")

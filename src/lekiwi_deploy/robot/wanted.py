@@ -37,7 +37,9 @@ def accept(ledger: Ledger, desired: Desired, now: datetime) -> Answer:
         return Answer(ledger, False, f"epoch {told[0]} generation {told[1]} is older than {known[0]}/{known[1]}")
     if told == known and ledger.desired is not None:
         ticket = desired.ticket or ledger.desired.ticket
-        same = msgspec.structs.replace(ledger.desired, ticket=ticket, policy=desired.policy)
+        same = msgspec.structs.replace(
+            ledger.desired, ticket=ticket, policy=desired.policy, variables=desired.variables
+        )
         return Answer(msgspec.structs.replace(ledger, desired=same), True)
     ref = desired.deployment
     why = ""

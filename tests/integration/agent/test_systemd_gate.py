@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lekiwi_deploy.agent.supervisors.supervisor import Launch, instance_id
-from lekiwi_deploy.agent.supervisors.systemd.fixed_units import FIXED_UNITS
+from lekiwi_deploy.agent.supervisors.systemd.fixed_units import FIXED_PROGRAMS, FIXED_UNITS
 from lekiwi_deploy.agent.supervisors.systemd.grants import Grants
 from lekiwi_deploy.agent.supervisors.systemd.unit import Ground, Unit, command_unit, service_unit
 from lekiwi_deploy.wire.ids import DeploymentId
@@ -106,6 +106,8 @@ def test_the_gate_is_not_always_open(tmp_path: Path) -> None:
 
 def test_the_fixed_units_are_understood(tmp_path: Path) -> None:
     for name, text in FIXED_UNITS.items():
-        (tmp_path / name).write_text(text.replace("/usr/sbin/nft", "/bin/true"))
+        for program in ("/usr/sbin/nft", "/usr/local/bin/lekiwi-agent", *(f"/{path}" for path in FIXED_PROGRAMS)):
+            text = text.replace(program, "/bin/true")
+        (tmp_path / name).write_text(text)
     for name in FIXED_UNITS:
         assert analyze("verify", "--man=no", str(tmp_path / name)) == ""

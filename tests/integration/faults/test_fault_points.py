@@ -30,6 +30,8 @@ UNREACHED = {
     "service.after_spawn": "services: test_agent_killed",
     "service.record": "services: test_agent_killed",
     "service.forget": "services: test_agent_killed",
+    "variables.before_write": "variables: test_agent_variables",
+    "variables.before_remove": "variables: test_agent_variables",
     "journal.full": "test_agent_content, on a full disk",
     "journal.set_aside": "test_agent_killed, damaged journal",
     "journal.reserve": "the reserve is there from the first start",

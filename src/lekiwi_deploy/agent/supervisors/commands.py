@@ -8,21 +8,28 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
+from lekiwi_deploy.agent.log_lines import Hide, as_it_is
 from lekiwi_deploy.agent.supervisors.spawn import bury, gone, signal_group, spawn
 
 _TAIL = 8000
 _LINES = 20
+_WIDEST = 500
 
 
 async def run_command(
-    run: tuple[str, ...], folder: Path, environment: Mapping[str, str], timeout_s: float, helpers: set[int]
+    run: tuple[str, ...],
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout_s: float,
+    helpers: set[int],
+    hide: Hide = as_it_is,
 ) -> tuple[str | None, tuple[str, ...]]:
     """What was wrong in one line (None: it exited with 0), and its last output lines. Its whole process group is gone on return.
-    `helpers`: the process ids that somebody waits for (a reaper of orphans leaves them alone)."""
+    `helpers`: the process ids that somebody waits for (a reaper of orphans leaves them alone); `hide`: what may be shown of a line."""
     what = " ".join(run)[:80]
     reader, writer = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(reader, False)
-    output = _Output(reader)
+    output = _Output(reader, hide)
     try:
         try:
             pid, pidfd = spawn(run, folder=folder, environment=environment, output=writer)
@@ -54,8 +61,9 @@ async def run_command(
 class _Output:
     """The end of what comes out of a pipe, read as it comes so that the writer never waits."""
 
-    def __init__(self, reader: int) -> None:
+    def __init__(self, reader: int, hide: Hide) -> None:
         self._reader = reader
+        self._hide = hide
         self._data = b""
         self._following = False
 
@@ -65,10 +73,11 @@ class _Output:
 
     def lines(self) -> tuple[str, ...]:
         self._read()
-        lines = self._data.decode(errors="replace").strip().splitlines()[-_LINES:]
-        return tuple(
-            "".join(character if character.isprintable() else " " for character in line)[:500] for line in lines
-        )
+        cut = len(self._data) == _TAIL
+        lines = self._data.decode(errors="replace").strip().splitlines()
+        plain = ["".join(one if one.isprintable() else " " for one in line) for line in lines]
+        hidden = [self._hide(line, cut and number == 0, False) for number, line in enumerate(plain)]
+        return tuple(line[:_WIDEST] for line in hidden[-_LINES:])
 
     def close(self) -> None:
         self._stop()

@@ -36,8 +36,8 @@ _ABORT_S = 2.0
 
 class ProcessSupervisor:
     """See `Supervisor`. `root`: the robot's root folder; `prefix`: what the variable assignment begins with that every process of its
-    services inherits. `relaunch`: how to start an instance again, None: not at all. `note` is told what happened, in a word and a
-    sentence, for the robot's history. `helpers`: children of the agent that are no services and have someone who waits for them."""
+    services inherits. `relaunch`: how to start an instance again, None: not at all. `note` is told what happened, in a word and a sentence,
+    for the robot's history. `helpers`: children of the agent that are no services and have someone who waits for them."""
 
     def __init__(
         self,
@@ -142,10 +142,12 @@ class ProcessSupervisor:
         self, launch: Launch, command: tuple[str, ...], timeout_s: float
     ) -> tuple[str | None, tuple[str, ...]]:
         """See `Supervisor`. If this agent dies meanwhile, the next one ends it."""
+        if launch.trouble is not None:
+            return launch.trouble, ()
         name, _, mark = launch.family.partition("=")
         environment = {**launch.environment, name: f"{mark}#command"}
         launch.state.mkdir(parents=True, exist_ok=True)
-        return await run_command(command, launch.folder, environment, timeout_s, self._helpers)
+        return await run_command(command, launch.folder, environment, timeout_s, self._helpers, launch.hide)
 
     async def keep_for_boot(self, launches: tuple[Launch, ...]) -> None:
         """Nothing: at boot there are no processes before the agent starts them."""
@@ -172,9 +174,8 @@ class ProcessSupervisor:
     # --- starting
 
     def _adopt(self, record: ProcessRecord, pidfd: int) -> None:
-        port = (
-            families.port_of(record.pid) if record.port is None else record.port
-        )  # older agents did not write it down
+        # older agents did not write it down
+        port = families.port_of(record.pid) if record.port is None else record.port
         seen = replace(record.seen(), paused=is_paused(record.pid), port=port)
         running = Running(
             seen,
@@ -231,6 +232,8 @@ class ProcessSupervisor:
         self._changed(launch.instance)
 
     def _spawn(self, launch: Launch, running: Running) -> tuple[int, int]:
+        if launch.trouble is not None:
+            raise ValueError(launch.trouble)
         environment = dict(launch.environment)
         if running.socket is not None:
             environment["NOTIFY_SOCKET"] = address(self._root, launch.instance)
@@ -240,8 +243,7 @@ class ProcessSupervisor:
             output = os.open(launch.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:  # a full disk must not keep a service from starting
             output = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-            text = f"the output of {launch.service} cannot be kept: {error.strerror}"
-            self._note("log_lost", text, running.seen)
+            self._note("log_lost", f"the output of {launch.service} cannot be kept: {error.strerror}", running.seen)
         try:
             return spawn(launch.run, folder=launch.folder, environment=environment, output=output)
         finally:
@@ -294,11 +296,10 @@ class ProcessSupervisor:
             self._abort(running, f"gave no sign of life for {running.watchdog_s:g} s")
 
     def _abort(self, running: Running, why: str) -> None:
-        assert running.seen.pid is not None
-        running.why = why
-        signal_group(running.seen.pid, signal.SIGABRT)
+        pid, running.why = running.seen.pid, why
+        assert pid is not None
+        signal_group(pid, signal.SIGABRT)
         self._let_go_on(running)
-        pid = running.seen.pid
         running.dog = asyncio.get_running_loop().call_later(_ABORT_S, signal_group, pid, signal.SIGKILL)
 
     # --- pausing

@@ -13,9 +13,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from lekiwi_deploy.agent.log_lines import Hide, as_it_is
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.ids import InstanceId as InstanceId
 from lekiwi_deploy.wire.manifest import Needs
+from lekiwi_deploy.wire.variables import SealedVariables
 
 _NOTHING_MORE = Needs()
 
@@ -39,11 +41,22 @@ class ProcessState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """What of a service's variables the server gave it: `given` (None: its file is damaged), with what stands for the values of the names
+    that it declares (`marks`). `trouble`: why they cannot be opened; it is not started without them then."""
+
+    given: SealedVariables | None
+    marks: Mapping[str, str]
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """How to start an instance. `folder`: its working directory; `slot`: the deployment's folder, read-only for it; `state`: its writable
     folder; `log`: file that its output is appended to (where there is no journald); `family`: a variable assignment in `environment` that
     marks every process it starts; `grace_s`: between SIGTERM and SIGKILL; `port`: the port it listens on ($PORT); `lock`: the lock file
-    of its exclusive hardware; `notify`: it says READY=1; `watchdog_s`: and WATCHDOG=1 as often."""
+    of its exclusive hardware; `notify`: it says READY=1; `watchdog_s`: and WATCHDOG=1 as often; `sealed`: those of `environment` that may
+    not reach the disk; `hide`: what may be shown of what its commands write."""
 
     instance: InstanceId
     service: str
@@ -62,6 +75,13 @@ class Launch:
     notify: bool = False
     watchdog_s: float | None = None
     needs: Needs = field(default=_NOTHING_MORE)
+    sealed: Sealed | None = field(default=None, repr=False)
+    hide: Hide = field(default=as_it_is, repr=False, compare=False)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it is not to be started, nor any command of it."""
+        return self.sealed.trouble if self.sealed is not None else None
 
 
 @dataclass(frozen=True, slots=True)

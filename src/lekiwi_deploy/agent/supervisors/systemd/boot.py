@@ -1,10 +1,10 @@
 """What the machine starts at boot without the agent: a whole set of units, variables, locks and forwarded ports at a time.
 
 `sets/<number>/` holds `services.conf` (which units `lekiwi.target` wants; the target's own folder has a link to `current/services.conf`), `run/`
-(what `lekiwi-boot.service` copies to /run/lekiwi before they start), and `traffic.nft` if ports are forwarded. `current` is a link to the set
-that counts: moving it is one rename, so that a boot finds all of the old or all of the new. Units lie in /etc/systemd/system and have
-other names when their content is another (`places.unit_of`), so those of both sets lie side by side. (A link in the place of the folder
-`lekiwi.target.wants` would be plainer, but systemd 252 does not follow it.)
+(what `lekiwi-boot.service` copies to /run/lekiwi before they start), `sealed/` (variables that `lekiwi-variables.service` opens), and
+`traffic.nft` if ports are forwarded. `current` is a link to the set that counts: moving it is one rename, so that a boot finds all of the old
+or all of the new. Units lie in /etc/systemd/system and have other names when their content is another (`places.unit_of`), so those of both
+sets lie side by side. (A link in the place of the folder `lekiwi.target.wants` would be plainer, but systemd 252 does not follow it.)
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from lekiwi_deploy.agent.supervisors.systemd.places import PATTERN, TARGET, Places
+import msgspec
+
+from lekiwi_deploy.agent.supervisors.systemd.places import PATTERN, SEALED, TARGET, Places
 from lekiwi_deploy.agent.supervisors.systemd.unit import Unit
+from lekiwi_deploy.wire.encoding import encode
 
 TRAFFIC_RULES = "traffic.nft"
 _SETS = "sets"
@@ -67,7 +70,10 @@ class BootSets:
         names = sorted(unit.name for unit in units)
         wanted = {_SERVICES: "\n".join(["[Unit]", *(f"Wants={name}" for name in names), ""]).encode()}
         for unit in units:
-            wanted[f"run/env/{unit.name}"] = unit.variables.encode()
+            if unit.sealed is None:
+                wanted[f"run/env/{unit.name}"] = unit.plain.encode()
+            else:
+                wanted[f"{SEALED}/{unit.name}"] = encode(msgspec.structs.replace(unit.sealed, plain=unit.plain))
         for name in locks:
             wanted[f"run/locks/{name}"] = b""
         rules = self._places.boot / TRAFFIC_RULES

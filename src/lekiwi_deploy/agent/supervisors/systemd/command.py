@@ -8,7 +8,7 @@ import os
 from collections import deque
 from pathlib import Path
 
-from lekiwi_deploy.agent.log_lines import LineSplitter
+from lekiwi_deploy.agent.log_lines import Hide, LineSplitter
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.supervisors.supervisor import Launch
 from lekiwi_deploy.agent.supervisors.systemd.facts import Facts, ending, updated
@@ -50,7 +50,7 @@ class Commands:
         self._files.write(unit)
         if launch.lock is not None:
             self._files.make_lock(launch.lock)
-        output = _Output(self._files.places.pipes / unit.name)
+        output = _Output(self._files.places.pipes / unit.name, launch.hide)
         over: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
         facts = Facts()
         begun = False
@@ -90,9 +90,9 @@ class Commands:
 class _Output:
     """The reading end of a named pipe, whose last lines are kept."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, hide: Hide) -> None:
         self._path = path
-        self._splitter = LineSplitter()
+        self._splitter = LineSplitter(hide)
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         path.unlink(missing_ok=True)
         os.mkfifo(path, 0o600)

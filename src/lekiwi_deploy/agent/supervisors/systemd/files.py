@@ -10,6 +10,7 @@ import msgspec
 from lekiwi_deploy.agent.supervisors.systemd.places import PATTERN, Places, command_of, instance_of
 from lekiwi_deploy.agent.supervisors.systemd.record import Counted, UnitRecord, read_record
 from lekiwi_deploy.agent.supervisors.systemd.unit import Unit
+from lekiwi_deploy.errors import Failed
 from lekiwi_deploy.wire.encoding import encode
 from lekiwi_deploy.wire.ids import InstanceId
 
@@ -29,7 +30,10 @@ class UnitFiles:
         self.places.locks.parent.chmod(0o755)
 
     def write(self, unit: Unit) -> None:
-        """The unit and its variables. What the boot has of that name is the same, so it need not be written again."""
+        """The unit and its variables. What the boot has of that name is the same, so it need not be written again. Raises `Failed` for
+        one whose variables cannot be had."""
+        if unit.trouble is not None:
+            raise Failed(unit.trouble)
         _replace(self.places.environment(unit.name), unit.variables.encode(), 0o600)
         if not any((folder / unit.name).exists() for folder in (self.places.units, self.places.boot_units)):
             _replace(self.places.units / unit.name, unit.text.encode(), 0o644)

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from lekiwi_deploy.agent import machine
-from lekiwi_deploy.agent.log_lines import MAX_LINE, cleaned, level_of
+from lekiwi_deploy.agent.log_lines import MAX_LINE, Hide, as_it_is, cleaned, level_of
 from lekiwi_deploy.agent.spool import Spool
 from lekiwi_deploy.agent.supervisors.systemd.places import SLICE, instance_of
 from lekiwi_deploy.agent.supervisors.systemd.sd_journal import Journal, JournalError, synchronize
@@ -48,10 +48,15 @@ class _Followed:
 
 
 class JournalTail:
-    """Of all services, as `Tail`. `appended` is called when there is more to send, `trouble` with what a person should know."""
+    """Of all services, as `Tail`. `appended` is called when there is more to send, `trouble` with what a person should know; `hide`: what may
+    be shown."""
 
-    def __init__(self, spool: Spool, *, appended: Callable[[], None], trouble: Callable[[str], None]) -> None:
+    def __init__(
+        self, spool: Spool, *, appended: Callable[[], None], trouble: Callable[[str], None], hide: Hide = as_it_is
+    ) -> None:
         self._spool = spool
+        self._hide = hide
+        self._broken: set[str] = set()  # units whose last line was so long that journald may have cut it in two
         self._appended = appended
         self._trouble = trouble
         self._followed: dict[str, _Followed] = {}
@@ -94,7 +99,7 @@ class JournalTail:
                 journal.close()
         except JournalError as error:
             return (f"… {error.message}",)
-        return tuple(_text(line) for message in found for line in message.split(b"\n"))[-_KEPT_LINES:]
+        return tuple(text for message in found for text in _texts(message, self._hide, False))[-_KEPT_LINES:]
 
     def close(self) -> None:
         """Read what is there and stop."""
@@ -206,7 +211,8 @@ class JournalTail:
         deployment = (journal.field("LEKIWI_DEPLOYMENT") or b"").decode() or (known.deployment if known else None)
         at = datetime.fromtimestamp(journal.microseconds() / 1e6, UTC)
         level = _LEVELS.get(journal.field("PRIORITY") or b"6")
-        texts = [_text(line) for line in message.split(b"\n")]
+        texts = _texts(message, self._hide, unit in self._broken)
+        (self._broken.add if len(message) > MAX_LINE else self._broken.discard)(unit)
         return [
             msgspec.json.encode(
                 LogLine(
@@ -226,6 +232,13 @@ def _now() -> int:
     return int(machine.utc_now().timestamp() * 1e6)
 
 
-def _text(line: bytes) -> str:
+def _texts(message: bytes, hide: Hide, broken: bool) -> list[str]:
+    """Its lines. `broken`: it may begin in the middle of one."""
+    first, *more = message.split(b"\n")
+    return [_text(first, hide, broken), *(_text(line, hide, False) for line in more)]
+
+
+def _text(line: bytes, hide: Hide, broken: bool) -> str:
     over = len(line) - MAX_LINE
-    return cleaned(line[:MAX_LINE].rstrip(b"\r")) + (f" … {over} bytes more" if over > 0 else "")
+    text = hide(cleaned(line[:MAX_LINE].rstrip(b"\r")), broken, over > 0)
+    return text + (f" … {over} bytes more" if over > 0 else "")

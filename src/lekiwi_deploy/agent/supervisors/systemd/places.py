@@ -12,7 +12,10 @@ from lekiwi_deploy.wire.ids import InstanceId
 TARGET = "lekiwi.target"
 SLICE = "lekiwi.slice"
 BOOT = "lekiwi-boot.service"
+VARIABLES = "lekiwi-variables.service"
 TRAFFIC = "lekiwi-traffic.service"
+SEALED = "sealed"
+"""Folder in a boot set."""
 PATTERN = "lekiwi-*.*.service"
 """Matches the units of all instances, and of commands."""
 
@@ -110,6 +113,11 @@ class Places:
     def boot_current(self) -> Path:
         """The set that the next boot starts."""
         return self.boot / "current"
+
+    @property
+    def boot_sealed(self) -> Path:
+        """In that set, variables that are opened at boot."""
+        return self.boot_current / SEALED
 
     def environment(self, unit: str) -> Path:
         """The variables of one unit."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from lekiwi_deploy.errors import BadInput
+from lekiwi_deploy.wire.values import why_not_given
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
@@ -47,12 +48,15 @@ def command(run: Sequence[str], what: str) -> str:
 
 
 def environment_file(variables: Mapping[str, str]) -> str:
-    """The text of an `EnvironmentFile=`. Raises `BadInput` for a name or value that no program could be given that way."""
+    """The text of an `EnvironmentFile=`. Raises `BadInput`, which does not tell the value, for a name or value that no program could be
+    given that way."""
     lines = []
     for name, value in sorted(variables.items()):
         if not _VARIABLE.match(name):
             raise BadInput(f"{name[:60]!r} cannot be the name of a variable")
-        lines.append(f'{name}="{_IN_FILE.sub(_backslashed, _checked(value, f"the variable {name}"))}"\n')
+        if wrong := why_not_given(value):
+            raise BadInput(f"the value of {name} {wrong}")
+        lines.append(f'{name}="{_IN_FILE.sub(_backslashed, value)}"\n')
     return "".join(lines)
 
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 from lekiwi_deploy.agent.supervisors.supervisor import Launch
 from lekiwi_deploy.agent.supervisors.systemd.grants import Grants
-from lekiwi_deploy.agent.supervisors.systemd.places import BOOT, SLICE, TARGET, TRAFFIC, unit_of, user_of
+from lekiwi_deploy.agent.supervisors.systemd.places import BOOT, SLICE, TARGET, TRAFFIC, VARIABLES, unit_of, user_of
 from lekiwi_deploy.agent.supervisors.systemd.places import command_unit as command_name
 from lekiwi_deploy.agent.supervisors.systemd.quoting import command, environment_file, line, word
 from lekiwi_deploy.agent.supervisors.systemd.record import record_of, section
 from lekiwi_deploy.agent.supervisors.systemd.sandbox import Setting, sandbox
+from lekiwi_deploy.agent.supervisors.systemd.sealed_unit import SealedUnit
 from lekiwi_deploy.errors import BadInput
 
 RESTART_S = 5.0
@@ -41,11 +42,15 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit to be written: `text` for `name`, and `variables` for the file of that name."""
+    """A unit to be written: `text` for `name`, and `variables` for the file of that name below /run. `sealed`: what the boot is to open and
+    add to `plain`, the variables that may lie on the disk. `trouble`: why there is no file of variables for it now."""
 
     name: str
     text: str
     variables: str = field(repr=False)
+    plain: str = field(default="", repr=False)
+    sealed: SealedUnit | None = field(default=None, repr=False)
+    trouble: str | None = None
 
 
 def service_unit(launch: Launch, ground: Ground) -> Unit:
@@ -68,12 +73,13 @@ def service_unit(launch: Launch, ground: Ground) -> Unit:
         ("StartLimitIntervalSec", "0"),
         ("JobRunningTimeoutSec", _span(_JOB_S)),
         ("PartOf", TARGET),
-        ("After", f"{BOOT} {TRAFFIC}"),
+        ("After", f"{BOOT} {TRAFFIC} {VARIABLES}" if launch.sealed is not None else f"{BOOT} {TRAFFIC}"),
     ]
     walls = sandbox(launch, ground.grants, bin=ground.bin, locks=ground.locks, agent=ground.agent)
     text = _text(f"LeKiwi: {launch.service}", before, [*service, *walls]) + "\n" + section(record_of(launch))
-    variables = _variables(launch)
-    return Unit(unit_of(launch.instance, text, variables), text, variables)
+    name = unit_of(launch.instance, text, _named(launch))
+    plain, sealed = _sealed(launch)
+    return Unit(name, text, _variables(launch), plain, sealed, launch.trouble)
 
 
 def command_unit(launch: Launch, ground: Ground, run: Sequence[str], timeout_s: float) -> Unit:
@@ -90,13 +96,27 @@ def command_unit(launch: Launch, ground: Ground, run: Sequence[str], timeout_s: 
     ]
     walls = sandbox(launch, ground.grants, bin=ground.bin, locks=ground.locks, agent=ground.agent)
     text = _text(f"LeKiwi: a command of {launch.service}", [], [*service, *walls])
-    variables = _variables(launch)
-    return Unit(command_name(launch.instance, text, variables), text, variables)
+    return Unit(command_name(launch.instance, text, _named(launch)), text, _variables(launch), trouble=launch.trouble)
 
 
 def _variables(launch: Launch) -> str:
     """Of its file. A home folder is what programs keep caches in, and the state folder the only one that it can write to."""
     return environment_file({**launch.environment, "HOME": str(launch.state)})
+
+
+def _named(launch: Launch) -> str:
+    """What the unit's name says of them: nothing that helps to guess a value which the server gave."""
+    marks = launch.sealed.marks if launch.sealed is not None else {}
+    return environment_file({**launch.environment, **marks, "HOME": str(launch.state)})
+
+
+def _sealed(launch: Launch) -> tuple[str, SealedUnit | None]:
+    """The variables that may lie on the disk, and those that the boot opens."""
+    if launch.sealed is None:
+        return _variables(launch), None
+    names = tuple(sorted(launch.sealed.marks))
+    plain = {name: value for name, value in launch.environment.items() if name not in names}
+    return environment_file({**plain, "HOME": str(launch.state)}), SealedUnit(launch.sealed.given, names)
 
 
 def _surroundings(launch: Launch, ground: Ground) -> list[Setting]:

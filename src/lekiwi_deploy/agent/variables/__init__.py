@@ -1,0 +1,1 @@
+"""Variables that the server gives to services: kept sealed on the disk, opened in memory."""
