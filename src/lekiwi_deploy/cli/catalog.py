@@ -30,6 +30,7 @@ VERBS: Mapping[str, Entry] = MappingProxyType(
         "rollout": Entry(_SHIP, "rollout", "rollout", "Look at a gradual rollout, and steer it."),
         "preview": Entry(_SHIP, "preview", "preview", "Branches on lent robots: list, open, prolong, end."),
         "cancel": Entry(_SHIP, "cancel", "cancel", "Stop a build."),
+        "env": Entry(_SHIP, "env", "env", "Variables of services: add, list, update, remove, compare."),
         "freeze": Entry(_SHIP, "freeze", "freeze", "Stop pushes from going live by themselves."),
         "unfreeze": Entry(_SHIP, "freeze", "unfreeze", "Let pushes go live again."),
         "status": Entry(_LOOK, "status", "status", "What is live where, and what waits for what."),
