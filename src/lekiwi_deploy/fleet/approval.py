@@ -11,6 +11,7 @@ import msgspec
 
 from lekiwi_deploy.wire.approvals import ApprovalRequest, Vote
 from lekiwi_deploy.wire.policy import Approvals, Policy
+from lekiwi_deploy.wire.reasons import AwaitsApproval
 
 
 class Way(StrEnum):
@@ -112,6 +113,20 @@ def tally(request: ApprovalRequest, votes: Sequence[Vote], now: datetime) -> Tal
     if not missing:
         return Tally(given, idle, 0, End.APPROVED)
     return Tally(given, idle, missing, End.EXPIRED if now >= request.expires_at else None)
+
+
+def awaited(request: ApprovalRequest) -> AwaitsApproval:
+    """An open request as a reason why its deployment is not live."""
+    counted = tally(request, request.votes, request.asked_at)
+    return AwaitsApproval(
+        deployment=request.deployment,
+        environment=request.environment,
+        missing=counted.missing,
+        since=request.asked_at,
+        expires=request.expires_at,
+        given=counted.given,
+        not_author=request.not_author,
+    )
 
 
 def waits_for(request: ApprovalRequest, tally: Tally) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+from lekiwi_deploy.server.approval_ends import expire
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.store import conducting, idempotency, packs, partitions, replicas, uploads
 
@@ -19,11 +20,13 @@ UPLOADS_KEPT = timedelta(days=1)
 
 
 async def run(context: Context) -> None:
-    """For ever: announces this replica and voids what silent ones held, every 5 s; keeps the house every 5 minutes."""
+    """For ever: announces this replica, voids what silent ones held and ends what waited too long for approval, every 5 s; keeps the house
+    every 5 minutes."""
     with context.nudges.subscribe("sweep") as hint:
         turn = 0
         while True:
             await mind_replicas(context)
+            await expire(context.database, context.now())
             if turn % HOUSE_EVERY == 0:
                 await keep_house(context)
             turn += 1

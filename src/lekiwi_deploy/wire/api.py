@@ -175,8 +175,9 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """An immutable release and where it stands. `active`: it is what some environment (the one that was asked about) wants now; `live_in`: which
-    ones do. `source`: push, upload, ref or redeploy. `waiting`: what keeps a built one from going live; `aliases`: its labels (both empty where they were not asked for)."""
+    """An immutable release and where it stands. `active`: it is what some environment (the one that was asked about) wants now; `live_in`:
+    which ones do. `source`: push, upload, ref or redeploy. `waiting`: what keeps a built one from going live; `aliases`: its labels (both
+    empty where they were not asked for)."""
 
     id: DeploymentId
     project: ProjectName

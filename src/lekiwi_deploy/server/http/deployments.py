@@ -75,7 +75,9 @@ async def list_deployments(
             more = len(rows) > limit
             rows = rows[:limit]
             scanned += len(rows)
-            for row, view in zip(rows, await deployment_views(tx, context, rows), strict=True):
+            for row, view in zip(
+                rows, await deployment_views(tx, context, rows, environment=environment, full=True), strict=True
+            ):
                 if len(found) == limit:
                     more = True
                     break

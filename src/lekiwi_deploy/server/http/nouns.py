@@ -8,7 +8,7 @@ from typing import Any
 _NOUNS = (
     "health", "server", "tokens", "projects", "environments", "groups", "uploads", "content",
     "previews", "deployments", "robots", "rollouts", "rollback", "approvals", "promote", "aliases", "diff",
-    "logs", "activity", "why", "variables", "join", "install", "agent_upgrades", "schema", "landing",
+    "logs", "activity", "undo", "forecast", "why", "variables", "join", "install", "agent_upgrades", "schema", "landing",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -26,6 +27,11 @@ class AliasRow(msgspec.Struct, frozen=True, kw_only=True):
         return Alias(name=self.name, deployment=self.deployment, version=self.version, by=self.by_whom, at=self.at)
 
 
+class _Label(msgspec.Struct, frozen=True):
+    deployment: str
+    name: str
+
+
 _ALIASES = "SELECT a.*, d.version FROM aliases a JOIN deployments d ON d.id = a.deployment WHERE a.project = %s"
 
 
@@ -37,6 +43,16 @@ async def listed(tx: Transaction, project: str) -> list[AliasRow]:
 async def read(tx: Transaction, project: str, name: str) -> AliasRow | None:
     """The label of exactly this name."""
     return await tx.row(f"{_ALIASES} AND a.name = %s", (project, name), AliasRow)
+
+
+async def of_deployments(tx: Transaction, deployments: Sequence[str]) -> dict[str, list[str]]:
+    """The labels of these deployments, by deployment."""
+    found: dict[str, list[str]] = {}
+    for one in await tx.rows(
+        "SELECT deployment, name FROM aliases WHERE deployment = ANY(%s) ORDER BY name", (list(deployments),), _Label
+    ):
+        found.setdefault(one.deployment, []).append(one.name)
+    return found
 
 
 async def put(tx: Transaction, project: str, name: str, deployment: str, by: str, now: datetime) -> None:

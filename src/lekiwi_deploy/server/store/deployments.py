@@ -109,12 +109,14 @@ async def page(
     before: tuple[datetime, str] | None,
     limit: int,
 ) -> list[DeploymentRow]:
-    """A page of a project's deployments, newest first. `statuses`: stored ones; `before`: (created_at, id) of the last one seen."""
+    """A page of a project's deployments, newest first. `environment`: those that were made for it, or went there; `statuses`: stored ones;
+    `before`: (created_at, id) of the last one seen."""
     return await tx.rows(
         """
         SELECT * FROM deployments
         WHERE project = %(project)s
-          AND (%(environment)s::text IS NULL OR environment = %(environment)s)
+          AND (%(environment)s::text IS NULL OR environment = %(environment)s OR EXISTS (
+              SELECT FROM rollouts r WHERE r.deployment = deployments.id AND r.environment = %(environment)s AND r.kind <> 'robot'))
           AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s))
           AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
           AND (%(before_at)s::timestamptz IS NULL OR (created_at, id) < (%(before_at)s, %(before_id)s))

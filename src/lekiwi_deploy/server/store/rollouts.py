@@ -120,6 +120,17 @@ async def read_many(tx: Transaction, ids: Collection[str]) -> list[RolloutRow]:
     return await tx.rows("SELECT * FROM rollouts WHERE id = ANY(%s)", (list(ids),), RolloutRow)
 
 
+async def newest_in(tx: Transaction, environment: str, deployments: Collection[str]) -> dict[DeploymentId, RolloutRow]:
+    """The newest rollout of each of these deployments in the environment, of those that had one there."""
+    rows = await tx.rows(
+        "SELECT DISTINCT ON (deployment) * FROM rollouts WHERE environment = %s AND deployment = ANY(%s) AND kind <> 'robot' "
+        "ORDER BY deployment, created_at DESC",
+        (environment, list(deployments)),
+        RolloutRow,
+    )
+    return {row.deployment: row for row in rows}
+
+
 async def robots(tx: Transaction, id: str) -> list[RobotRow]:
     """The robots of a rollout, by name."""
     return await tx.rows(
