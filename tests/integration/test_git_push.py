@@ -332,8 +332,9 @@ async def test_without_auto_deploy_a_push_is_built_and_says_how_to_let_it_go(
         {**PLAIN, "lekiwi.yaml": "production: {branch: main, auto_deploy: false, health_checks: strict}\n"}
     )
     pushed = await clone.git("push", server.address("arm"), "main")
-    assert any("lekiwi deploy --ref main -e production lets it go" in line for line in pushed.remote)
-    assert (await only(server)).rollout is None
+    row = await only(server)
+    assert any(f"waits for 1 approval: lekiwi approve {row.id} -e production" in line for line in pushed.remote)
+    assert row.rollout is None
     async with server.context.database.transaction() as tx:
         environment = await projects.environment(tx, ProjectName("arm"), "production")
     assert (environment.branch, environment.auto_deploy, environment.health_checks) == ("main", False, "strict")

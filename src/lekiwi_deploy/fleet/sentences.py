@@ -137,8 +137,51 @@ def _plain(before: str, after: str = "", *, place: bool = False) -> Callable[[Se
     return said
 
 
-def _undone(of: Sequence[str], detail: Detail) -> str:
-    return f"took back change {_text(detail, 'change')}: {_text(detail, 'text')}"
+def _restored(of: Sequence[str], detail: Detail) -> str:
+    return f"{_place(of)} runs {_text(detail, 'to')} again (before: {_text(detail, 'from')})"
+
+
+def _aliased(of: Sequence[str], detail: Detail) -> str:
+    was = _text(detail, "from")
+    return f"set the alias {_text(detail, 'name')} to {_text(detail, 'to')}" + (f" (before: {was})" if was else "")
+
+
+def _group(of: Sequence[str], detail: Detail) -> str:
+    return f"defined the group {_last(of, detail)} as {_text(detail, 'selector')}"
+
+
+def _asked(of: Sequence[str], detail: Detail) -> str:
+    return f"asked for approval of {_last(of, detail)} in {_place(of)}"
+
+
+def _lent(of: Sequence[str], detail: Detail) -> str:
+    return f"lent robot {_last(of, detail)} of {_text(detail, 'home')} to the preview {_place(of)} until {_minute(detail, 'until')}"
+
+
+def _returned(of: Sequence[str], detail: Detail) -> str:
+    deployment, home = _text(detail, "deployment"), _text(detail, "home")
+    back = f"sent robot {_last(of, detail)} back to {home}" if home else f"left robot {_last(of, detail)} where it is"
+    runs = f" and {deployment}" if deployment else ""
+    return f"{back}{runs}: the lease to {_place(of)} is over ({_text(detail, 'why')})"
+
+
+def _previewed(of: Sequence[str], detail: Detail) -> str:
+    return (
+        f"opened the preview {_place(of)} of the branch {_text(detail, 'branch')}, on robots of {_text(detail, 'pool')}"
+    )
+
+
+def _extended(of: Sequence[str], detail: Detail) -> str:
+    return f"prolonged the preview {_place(of)} until {_minute(detail, 'until')} (before: {_minute(detail, 'before')})"
+
+
+def _unpreviewed(of: Sequence[str], detail: Detail) -> str:
+    return f"ended the preview {_place(of)} ({_text(detail, 'why')})"
+
+
+def _minute(detail: Detail, name: str) -> str:
+    """`2026-08-21 18:02 UTC` of a time as it is recorded."""
+    return f"{_text(detail, name)[:16].replace('T', ' ')} UTC"
 
 
 _SAID: Mapping[str, Callable[[Sequence[str], Detail], str]] = MappingProxyType(
@@ -146,18 +189,32 @@ _SAID: Mapping[str, Callable[[Sequence[str], Detail], str]] = MappingProxyType(
         "agent.upgrade": _plain("began to upgrade the agent of robot"),
         "agent.done": _plain("upgraded the agent of robot"),
         "agent.failed": _plain("could not upgrade the agent of robot"),
-        "change.undo": _undone,
+        "alias.set": _aliased,
+        "alias.remove": lambda of, detail: f"removed the alias {_text(detail, 'name')}",
+        "deployment.approve": _plain("approved"),
+        "deployment.ask": _asked,
         "deployment.create": _created,
+        "deployment.reject": _plain("rejected"),
+        "group.set": _group,
+        "group.remove": _plain("removed the definition of the group"),
         "deployment.cancel": _plain("canceled"),
         "environment.deploy": _went_live,
         "environment.freeze": _plain("froze", place=True),
         "environment.promote": _promoted,
         "environment.recover": _recovered,
+        "environment.restore": _restored,
         "environment.rollback": _rolled_back,
+        "environment.alias": _promoted,
         "environment.set": _set,
         "environment.unfreeze": _plain("unfroze", place=True),
         "environment.create": _plain("made the environment", place=True),
         "environment.remove": _plain("removed the environment", place=True),
+        "preview.extend": _extended,
+        "preview.lease": _lent,
+        "preview.open": _previewed,
+        "preview.remove": _unpreviewed,
+        "preview.reopen": _plain("asked for robots for the preview", place=True),
+        "preview.return": _returned,
         "project.create": _plain("made the project"),
         "robot.add": _robot_added,
         "robot.drain": _plain("drained robot", ": it keeps what it runs"),
@@ -180,5 +237,6 @@ _SAID: Mapping[str, Callable[[Sequence[str], Detail], str]] = MappingProxyType(
         "token.create": lambda of, detail: f"made the token {_text(detail, 'name') or _last(of, detail)}",
         "token.revoke": lambda of, detail: f"revoked the token {_text(detail, 'name') or _last(of, detail)}",
         "variables.change": _variables,
+        "variables.restore": _variables,
     }
 )

@@ -257,6 +257,20 @@ class VariablesSealed(msgspec.Struct, frozen=True, tag="variables_sealed", tag_f
     why: str
 
 
+class Skipped(msgspec.Struct, frozen=True, kw_only=True, tag="skipped", tag_field="reason"):
+    """The robot was off when the rollout began, and that leaves out who is off: it does not count. It gets what is live when it returns."""
+
+    rollout: str
+
+
+class Expired(msgspec.Struct, frozen=True, kw_only=True, tag="expired", tag_field="reason"):
+    """The robot did not take a release for longer than `pending_expires` of its environment, `limit_s` seconds, since `since`: its rollout does
+    not wait for it any more. It still gets what is live when it can. Told by the server, after the reasons themselves."""
+
+    since: datetime
+    limit_s: float
+
+
 Reason = (
     Offline
     | NeverJoined
@@ -291,6 +305,8 @@ Reason = (
     | VariablesSealed
     | Drained
     | Unplaced
+    | Skipped
+    | Expired
 )
 
 HOLDING_OFF = (Busy, LowDisk, LowMemory, LowBattery, TooHot, PowerTrouble, Overloaded, ClockWrong, WindowClosed)
@@ -362,6 +378,10 @@ def sentence(reason: Reason) -> str:
             return f"{deployment} was changed to and from {changes} times{when}"
         case Overdue(since, limit_s):
             return f"overdue since {since + timedelta(seconds=limit_s):%d %b %H:%M}: held off for longer than {_span(limit_s)}"
+        case Skipped():
+            return "it was off when the rollout began, which leaves out who is off; it gets what is live on return"
+        case Expired(limit_s=limit_s):
+            return f"not waited for any more: it did not take it within {_span(limit_s)}; still applies on return"
         case LaterStep(step=step, of=of, what=what, until=until):
             return f"step {step} of {of}: {_STEP_WAITS.get(what, what)}" + (f" until {until:%H:%M:%S}" if until else "")
         case RolloutPaused(by=by, why=why):
@@ -378,8 +398,8 @@ def sentence(reason: Reason) -> str:
                 f" ({'; '.join(said)})" if said else ""
             )
         case AwaitsRobot(pool=pool, ahead=ahead, free_at=free_at, why=why):
-            place = f"{ahead} before it" if ahead else "it is the next"
-            comes = f"; the next comes free {free_at:%d %b %H:%M} at the latest" if free_at is not None else ""
+            place = f"{ahead} before it" if ahead else "it is first in the queue"
+            comes = f"; the next comes free {free_at:%d %b %H:%M %Z} at the latest" if free_at is not None else ""
             return f"waits for a robot of {pool}: {place}{comes}" + (f"; {why}" if why else "")
         case WindowClosed(window=window, opens=opens, why=why):
             when = f"; opens {opens:%d %b %H:%M}" if opens is not None else ""

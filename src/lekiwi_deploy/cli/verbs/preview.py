@@ -132,7 +132,7 @@ def _state(found: PreviewView, now: datetime) -> str:
         parts.append(f"until {_clock(found.until, now)} ({ahead(found.until, now)})")
     if found.waits_since is not None and found.ahead is not None:
         more = plural(found.wants - len(found.leases), "more robot") if has else "a robot"
-        place = f"{found.ahead} before it" if found.ahead else "it is the next"
+        place = f"{found.ahead} before it" if found.ahead else "first in the queue"
         comes = f", one is free {_clock(found.free_at, now)} at the latest" if found.free_at is not None else ""
         why = f"; {found.why}" if found.why else ""
         parts.append(f"waits for {more}: {place}{comes}{why}")
@@ -151,7 +151,7 @@ def _fields(run: Run, found: PreviewView) -> None:
             ("preview", Cell(f"{found.environment} of {found.project}", "bold")),
             ("branch", found.branch),
             ("state", _state(found, now)),
-            ("robots", ", ".join(f"{one.robot} of {one.home}, since {ago(one.since, now)}" for one in found.leases)),
+            ("robots", "; ".join(f"{one.robot} of {one.home}, since {ago(one.since, now)}" for one in found.leases)),
             ("pool", f"{found.pool}: {plural(found.wants, 'robot')} for {span(found.lease_s)} since the last push"),
             ("runs", found.live or ""),
             ("next", f"{found.waits} goes live as soon as it has a robot" if found.waits else ""),
