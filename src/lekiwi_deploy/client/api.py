@@ -49,6 +49,16 @@ from lekiwi_deploy.wire.changes import (
     Redeploy,
     SetAlias,
 )
+from lekiwi_deploy.wire.environments import (
+    DrainRobot,
+    EnvironmentPolicy,
+    Group,
+    Groups,
+    MoveRobot,
+    NewEnvironment,
+    SetGroup,
+    SetPolicy,
+)
 from lekiwi_deploy.wire.manifest import FileEntry
 from lekiwi_deploy.wire.previews import ExtendPreview, OpenPreview, Previews, PreviewView
 from lekiwi_deploy.wire.rollouts import RolloutAct
@@ -120,6 +130,43 @@ class Api:
     def activity(self, project: str, *, limit: int | None = None) -> tuple[Audit, ...]:
         where = path("api", "projects", project, "activity")
         return self.transport.call("GET", where, tuple[Audit, ...], query={"limit": limit})
+
+    def create_environment(self, project: str, environment: NewEnvironment) -> Environment:
+        return self.transport.call(
+            "POST", path("api", "projects", project, "environments"), Environment, body=environment
+        )
+
+    def remove_environment(self, project: str, environment: str, reason: str = "") -> None:
+        """Only one without robots."""
+        where = path("api", "projects", project, "environments", environment)
+        self.transport.exchange("DELETE", where, query={"reason": reason or None})
+
+    def policy(self, project: str, environment: str) -> EnvironmentPolicy:
+        """What holds, in lekiwi.yaml's words."""
+        where = path("api", "projects", project, "environments", environment, "policy")
+        return self.transport.call("GET", where, EnvironmentPolicy)
+
+    def policy_diff(self, project: str, environment: str) -> EnvironmentPolicy:
+        """The same, beside lekiwi.yaml as the default branch has it now."""
+        where = path("api", "projects", project, "environments", environment, "policy", "diff")
+        return self.transport.call("GET", where, EnvironmentPolicy)
+
+    def set_policy(self, project: str, environment: str, change: SetPolicy) -> EnvironmentPolicy:
+        where = path("api", "projects", project, "environments", environment, "policy")
+        return self.transport.call("PUT", where, EnvironmentPolicy, body=change)
+
+    def groups(self, project: str) -> Groups:
+        return self.transport.call("GET", path("api", "projects", project, "groups"), Groups)
+
+    def group(self, project: str, name: str) -> Group:
+        return self.transport.call("GET", path("api", "projects", project, "groups", name), Group)
+
+    def set_group(self, project: str, name: str, group: SetGroup) -> Group:
+        return self.transport.call("PUT", path("api", "projects", project, "groups", name), Group, body=group)
+
+    def remove_group(self, project: str, name: str, reason: str = "") -> None:
+        where = path("api", "projects", project, "groups", name)
+        self.transport.exchange("DELETE", where, query={"reason": reason or None})
 
     # -- deployments and rollouts
 
@@ -234,6 +281,19 @@ class Api:
     def label_robot(self, robot: str, labels: Mapping[str, str | None]) -> Robot:
         """Sets labels; None removes one."""
         return self.transport.call("PATCH", path("api", "robots", robot), Robot, body=RobotPatch(labels=labels))
+
+    def move_robot(self, robot: str, move: MoveRobot) -> Robot:
+        """Into another environment of its project."""
+        return self.transport.call("POST", path("api", "robots", robot, "move"), Robot, body=move)
+
+    def drain_robot(self, robot: str, reason: str = "") -> Robot:
+        """Takes it out of deployments."""
+        return self.transport.call("POST", path("api", "robots", robot, "drain"), Robot, body=DrainRobot(reason=reason))
+
+    def undrain_robot(self, robot: str, reason: str = "") -> Robot:
+        return self.transport.call(
+            "POST", path("api", "robots", robot, "undrain"), Robot, body=DrainRobot(reason=reason)
+        )
 
     def remove_robot(self, robot: str) -> None:
         self.transport.exchange("DELETE", path("api", "robots", robot))

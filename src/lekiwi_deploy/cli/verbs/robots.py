@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import click
@@ -15,9 +16,12 @@ from lekiwi_deploy.cli.spans import ago, ahead, plural
 from lekiwi_deploy.cli.table import Cell, Column
 from lekiwi_deploy.cli.verbs.adopt import adopt
 from lekiwi_deploy.cli.verbs.robot_events import events
+from lekiwi_deploy.cli.verbs.robots_place import drain, move, say_place, undrain
+from lekiwi_deploy.cli.verbs.robots_reach import exec_, reboot, ssh
 from lekiwi_deploy.cli.verbs.upgrade import upgrade
 from lekiwi_deploy.errors import BadInput, LekiwiError
 from lekiwi_deploy.wire.api import NewRobot, Robot, RobotJoin
+from lekiwi_deploy.wire.reasons import sentence
 from lekiwi_deploy.wire.switch_words import in_words
 
 COLUMNS = (
@@ -33,20 +37,23 @@ COLUMNS = (
 
 
 robots = VerbGroup(
-    "robots", help="The robots of the project: adopt, add, list, show, events, tag, rm, resume, rejoin, upgrade."
+    "robots",
+    help="The robots of the project: adopt, add, list, show, events, tag, move, drain, undrain, rm, resume, rejoin, ssh, exec, reboot, upgrade.",
 )
-robots.add_command(events)
-robots.add_command(adopt)
-robots.add_command(upgrade)
+for _command in (events, adopt, upgrade, move, drain, undrain, ssh, exec_, reboot):
+    robots.add_command(_command)
 
 
 @robots.command("list", cls=Verb, uses=("environment", "project", "tags"))
+@click.option("--group", metavar="GROUP", help="Only robots of this group.")
 @click.pass_obj
-def list_(run: Run) -> None:
-    """Robots and how they are; with --env or --tag only those."""
+def list_(run: Run, group: str | None) -> None:
+    """Robots and how they are; with --env, --group or --tag only those."""
     tags = run.tags()
     found = run.api.robots(project=run.project, environment=run.flags.environment)
-    shown = msgspec.structs.replace(found, robots=tuple(robot for robot in found.robots if has_labels(robot, tags)))
+    members = frozenset(run.api.group(run.project, group).robots) if group is not None else None
+    kept = (robot for robot in found.robots if has_labels(robot, tags) and (members is None or robot.name in members))
+    shown = msgspec.structs.replace(found, robots=tuple(kept))
     run.out.object(shown)
     if not shown.robots:
         run.out.say("No robots match." if found.robots or run.flags.environment else "No robots yet.")
@@ -106,6 +113,8 @@ def show(run: Run, name: str) -> None:
             ("state", how.word),
             ("why", how.why),
             ("environment", f"{robot.environment} of {robot.project}"),
+            ("placed", robot.placed),
+            ("out", Cell(sentence(robot.out), "yellow") if robot.out is not None else ""),
             ("runs", f"{running.deployment}, since {ago(running.since, now)}" if running else "nothing"),
             ("wanted", robot.desired if robot.desired and (not running or running.deployment != robot.desired) else ""),
             ("link", "online" if robot.online else f"offline, last seen {ago(robot.last_seen_at, now)}"),
@@ -163,9 +172,14 @@ def tag(run: Run, name: str, labels: tuple[str, ...]) -> None:
             wanted[text[:-1]] = None
         else:
             raise BadInput(f"{text[:60]!r}: give NAME=VALUE to set a label, NAME- to remove one")
+    before = run.api.robot(name)
     robot = run.api.label_robot(name, wanted)
     run.out.object(robot)
     run.out.line(f"{robot.name}  {_labels(robot) or 'no labels'}")
+    say_place(run, before, robot)
+    back = [f"{key}={before.labels[key]}" if key in before.labels else f"{key}-" for key in wanted]
+    if before.labels != robot.labels:
+        run.out.say(Cell(f"   undo: lekiwi robots tag {name} {shlex.join(back)}", "dim"))
 
 
 @robots.command("resume", cls=Verb)
@@ -210,6 +224,9 @@ def _print_join(run: Run, join: RobotJoin) -> None:
     run.out.line(join.command)
     if run.out.json or run.out.quiet:
         return
+    if join.environment:
+        labels = " ".join(f"{name}={value}" for name, value in sorted(join.labels.items()))
+        run.out.say(f"   {join.robot} is in {join.environment}" + (f", with {labels}" if labels else ""))
     lasts = f"works once and expires {ahead(join.expires_at, run.now())}"
     try:
         release = run.api.agent_release()
