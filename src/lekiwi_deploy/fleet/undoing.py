@@ -151,3 +151,120 @@ Inverse = (
     | RobotGone
 )
 """What `audit.record(undo=…)` takes."""
+
+
+class Present(msgspec.Struct, frozen=True, kw_only=True):
+    """What is there now of that which an inverse is about, in the form in which it says `after`. `gone`: the thing itself is not there any more, and
+    why that matters in a line."""
+
+    value: object = None
+    gone: str = ""
+
+
+def after(inverse: Inverse) -> object:
+    """What the change left: as long as that is what is there, it may be taken back."""
+    match inverse:
+        case EnvironmentAgain(made=made):
+            return made
+        case PolicyAgain(after=policy, branch_after=branch):
+            return policy, branch
+        case FreezeAgain(after=frost):
+            return frost is not None
+        case LabelsAgain(after=labels):
+            return dict(labels)
+        case DrainAgain(drained=drained):
+            return drained
+        case PauseAgain(paused=paused):
+            return paused
+        case VariablesAgain(after=revision):
+            return revision
+        case RobotGone():
+            return True
+        case _:
+            return inverse.after
+
+
+def nothing_before(inverse: Inverse) -> str:
+    """Why it cannot be taken back at all, in a line; empty when it can."""
+    if isinstance(inverse, LiveAgain) and inverse.before is None:
+        return f"nothing was live in {inverse.environment} before {inverse.after}: there is nothing to go back to"
+    return ""
+
+
+def subject(inverse: Inverse) -> tuple[str, ...]:
+    """What it is about: of two changes of one subject the newer one goes first."""
+    match inverse:
+        case LiveAgain(environment=name):
+            return ("live", name)
+        case FreezeAgain(environment=name):
+            return ("freeze", name)
+        case PolicyAgain(environment=name) | EnvironmentAgain(environment=name):
+            return ("policy", name)
+        case VariablesAgain(scope=scope, of=of):
+            return ("variables", scope, of)
+        case AliasAgain(name=name):
+            return ("alias", name)
+        case GroupAgain(name=name):
+            return ("group", name)
+        case LabelsAgain(robot=robot):
+            return ("labels", robot)
+        case PlaceAgain(robot=robot):
+            return ("place", robot)
+        case DrainAgain(robot=robot):
+            return ("drain", robot)
+        case PauseAgain(rollout=rollout):
+            return ("pause", rollout)
+        case RobotAgain(robot=robot):
+            return ("robot", robot)
+        case RobotGone(robot=robot):
+            return ("place", robot)
+
+
+def text(inverse: Inverse) -> str:
+    """What taking it back does, in a line."""
+    match inverse:
+        case LiveAgain(environment=name, before=before, after=later, frost=frost):
+            return f"{name} runs {before} again instead of {later}" + ("" if frost is None else ", and is frozen again")
+        case AliasAgain(name=name, before=None):
+            return f"the alias {name} is removed"
+        case AliasAgain(name=name, before=before):
+            return f"the alias {name} is {before} again"
+        case VariablesAgain(scope=scope, of=of, names=names, applied=applied):
+            whose = f"{scope} {of}".strip()
+            live = f", at once in {', '.join(applied)}" if applied else ""
+            return f"{', '.join(names)} of {whose} {'is' if len(names) == 1 else 'are'} as before{live}"
+        case PolicyAgain(environment=name, before=None):
+            return f"the policy of {name} is the defaults again"
+        case PolicyAgain(environment=name):
+            return f"the policy of {name} is as before"
+        case EnvironmentAgain(environment=name, made=True):
+            return f"the environment {name} is removed"
+        case EnvironmentAgain(environment=name):
+            return f"the environment {name} is made again, with its policy"
+        case GroupAgain(name=name, before=None):
+            return f"the group {name} is not defined any more"
+        case GroupAgain(name=name, before=before):
+            return f"the group {name} is {before} again"
+        case FreezeAgain(environment=name, before=None):
+            return f"{name} is unfrozen"
+        case FreezeAgain(environment=name):
+            return f"{name} is frozen again"
+        case LabelsAgain(robot=robot, before=before):
+            said = [f"{key}={value}" if value is not None else f"no {key}" for key, value in sorted(before.items())]
+            return f"robot {robot} has {', '.join(said)} again"
+        case PlaceAgain(robot=robot, before=before):
+            return f"robot {robot} is in {before} again"
+        case DrainAgain(robot=robot, drained=True):
+            return f"robot {robot} takes part in deployments again"
+        case DrainAgain(robot=robot):
+            return f"robot {robot} is drained again"
+        case PauseAgain(rollout=rollout, paused=True):
+            return f"the rollout {rollout} goes on"
+        case PauseAgain(rollout=rollout):
+            return f"the rollout {rollout} is paused again"
+        case RobotAgain(robot=robot, before=None):
+            return f"robot {robot} follows its environment again"
+        case RobotAgain(robot=robot, before=before):
+            return f"robot {robot} is pinned to {before} again"
+        case RobotGone(robot=robot):
+            return f"robot {robot} is forgotten"

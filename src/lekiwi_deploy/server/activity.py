@@ -9,7 +9,8 @@ from lekiwi_deploy.wire.api import Audit
 
 def change_view(row: Change) -> Audit:
     """The row in a sentence, with the command that takes it back while that may be."""
-    undoes = row.detail.get("change") if row.action == "change.undo" else None
+    undoes = row.detail.get("undoes")
+    said = sentence(row.action, row.target, row.detail)
     return Audit(
         seq=row.seq,
         at=row.at,
@@ -17,7 +18,7 @@ def change_view(row: Change) -> Audit:
         action=row.action,
         target=row.target,
         detail=row.detail,
-        text=sentence(row.action, row.target, row.detail),
+        text=f"took change {undoes} back: {said}" if isinstance(undoes, int) else said,
         origin=row.origin,
         reason=row.reason,
         undo=f"lekiwi undo {row.seq}" if row.undo is not None and row.undone_by is None else "",

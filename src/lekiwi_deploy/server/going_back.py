@@ -110,6 +110,7 @@ async def go_back(
             "to": live,
             "from": current,
             "selector": asked.to or "previous",
+            "reason": asked.reason,
             "force": asked.force,
             "gradual": asked.gradual,
             "keep_env": asked.keep_env,

@@ -1,7 +1,7 @@
 """Hints that something may have changed: they make a loop look sooner, and are never facts.
 
 Topics and their ids: `progress` (stream), `rollout` (rollout, or project/environment), `desired` (robot), `builds` (deployment),
-`refs` (project), `logs` (project), `revoked` (robot name, or token id `tok_…`).
+`refs` (project), `logs` (project), `activity` (project), `revoked` (robot name, or token id `tok_…`).
 
 `Transaction.notify` is the way to send one: it reaches this process right after the commit, and the other replicas through
 PostgreSQL. Who waits must read first, then wait, then read again: a hint that came in between is kept.

@@ -153,11 +153,16 @@ class Undo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Undone(msgspec.Struct, frozen=True, kw_only=True):
-    """`change`: which one was (or would be) taken back; `text`: what that does, in a line."""
+    """`change`: which one was (or would be) taken back, that `by` made at `at`, and `was` it in words; `text`: what that does, in a line. `redo`: the
+    command that takes this back."""
 
     change: int
     text: str
     done: bool
     rollout: RolloutId | None = None
     deployment: DeploymentId | None = None
+    was: str = ""
+    by: str = ""
+    at: datetime | None = None
+    redo: str = ""
     schema: str = "lekiwi.undone/1"
