@@ -49,8 +49,19 @@ async def open_one(
     """`deployment` is live in the environment from `now` on; ends what was."""
     await close_open(tx, project, environment, now)
     await tx.execute(
-        "INSERT INTO activations (project, environment, deployment, rollout, since, total) VALUES (%s, %s, %s, %s, %s, %s)",
-        (project, environment, deployment, rollout, now, total),
+        """
+        INSERT INTO activations (project, environment, deployment, rollout, since, total, variables)
+        VALUES (%(project)s, %(environment)s, %(deployment)s, %(rollout)s, %(now)s, %(total)s, COALESCE((
+            SELECT variables FROM releases WHERE (project, environment, deployment) = (%(project)s, %(environment)s, %(deployment)s)), 0))
+        """,
+        {
+            "project": project,
+            "environment": environment,
+            "deployment": deployment,
+            "rollout": rollout,
+            "now": now,
+            "total": total,
+        },
     )
 
 

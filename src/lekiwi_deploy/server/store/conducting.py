@@ -211,14 +211,18 @@ async def assign(
     now: datetime,
 ) -> None:
     """Makes `deployment` what these robots are to run, under a new generation each. `by_hand`: who pins them there; `forced_by`: who wants
-    it over whatever would hold it back; `anytime`: although the environment's window is closed."""
+    it over whatever would hold it back; `anytime`: although the environment's window is closed. They get the
+    variables that go with it in their environment."""
     await lock_all(tx, names)
     await tx.execute(
         """
         WITH given AS (
             UPDATE robots SET desired = %(deployment)s, generation = generation + 1, by_hand = %(by)s::text IS NOT NULL,
                 pinned_by = %(by)s, pinned_at = CASE WHEN %(by)s::text IS NULL THEN NULL ELSE %(now)s END, force = %(forced)s::text IS NOT NULL,
-                forced_by = %(forced)s, resume = false, anytime = %(anytime)s
+                forced_by = %(forced)s, resume = false, anytime = %(anytime)s, variables_environment = environment,
+                variables_deployment = %(deployment)s, variables = COALESCE((
+                    SELECT l.variables FROM releases l
+                    WHERE (l.project, l.environment, l.deployment) = (robots.project, robots.environment, %(deployment)s)), 0)
             WHERE name = ANY(%(names)s) RETURNING name, generation
         )
         UPDATE rollout_robots rr SET generation = given.generation, assigned_at = %(now)s, step = %(step)s
