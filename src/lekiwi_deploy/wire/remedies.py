@@ -12,6 +12,7 @@ from lekiwi_deploy.wire.reasons import (
     DiskFailing,
     DiskFull,
     Drained,
+    Expired,
     Fetching,
     Frozen,
     Halted,
@@ -32,6 +33,7 @@ from lekiwi_deploy.wire.reasons import (
     RolloutPaused,
     Settling,
     Silent,
+    Skipped,
     Starting,
     TooHot,
     Unplaced,
@@ -127,5 +129,7 @@ def remedy(reason: Reason, robot: str = "NAME") -> str:
             return f"lekiwi robots undrain {robot}"
         case Unplaced():
             return f"give it labels that fit: lekiwi robots tag {robot} KEY=VALUE; or lekiwi robots move {robot} ENVIRONMENT"
+        case Skipped() | Expired():
+            return f"switch {robot} on and bring it back to its network: it gets what is live"
         case Overdue():
             return f"clear what it waits for{force}; or raise defer_limit of its environment"
