@@ -22,16 +22,16 @@ def lines_of(found: Differences, now: datetime, *, verbose: bool = False) -> lis
     if found.same_bytes:
         lines.append(("  the same content, byte for byte",))
     lines += _commits(found, now, _COMMITS if not verbose else len(found.commits))
+    if found.a is None:
+        sums = ((len(found.files) + found.files_more, "file"), (len(found.dependencies), "package"))
+        said = ", ".join(plural(count, noun) for count, noun in sums)
+        return [*lines, (f"  nothing runs there yet: all of it is new ({said})",)]
     lines += _changes("dependencies", found.dependencies)
     lines += _changes("config", found.config)
     lines += _changes("variables", found.variables)
     files = found.files if verbose else found.files[:_FILES]
     lines += _changes("files", files, more=len(found.files) - len(files) + found.files_more)
-    if found.restarts and found.a is not None:
-        lines.append((Cell("  restarts      ", "dim"), ", ".join(found.restarts)))
-    elif found.a is not None and not found.restarts:
-        lines.append((Cell("  restarts      ", "dim"), "nothing"))
-    return lines
+    return [*lines, (Cell("  restarts  ", "dim"), ", ".join(found.restarts) or "nothing")]
 
 
 def named(made: Deployment) -> str:

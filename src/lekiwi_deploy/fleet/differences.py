@@ -19,6 +19,8 @@ _DIST_INFO = re.compile(r"(?:\A|/)([A-Za-z0-9._]+)-([^-/]+)\.dist-info/")
 _OF_SERVICE = (
     "run", "folder", "port", "exclusive", "env", "health", "stop_grace_s", "handover", "warm", "drain_s", "notify", "watchdog_s",
 )  # fmt: skip
+_OURS = ("code/.lekiwi-launch/", ".lekiwi-launch/")
+"""Made by the build out of what is named elsewhere."""
 _PLAIN = Platform(system="", arch="", libc="", libc_version="", python="")
 _MAX_TEXT = 120
 
@@ -94,7 +96,7 @@ def _files(manifest: Manifest | None) -> dict[str, str]:
     return {
         entry.path.removeprefix("code/"): f"{_size(entry.size)} ({entry.digest[:7]})"
         for entry in manifest.files
-        if not entry.path.endswith(".pyc")
+        if not entry.path.endswith(".pyc") and not entry.path.startswith(_OURS)
     }
 
 
@@ -150,6 +152,11 @@ def _set(struct: msgspec.Struct) -> list[tuple[str, object]]:
 def _text(value: object) -> str:
     if isinstance(value, tuple) and value and all(isinstance(part, str) for part in value):
         text = " ".join(value)
+    elif isinstance(value, tuple):
+        text = "; ".join(map(_text, value))
+    elif isinstance(value, msgspec.Struct):
+        said = [f"{name} {_text(part)}" for name, part in _set(value)]
+        text = " ".join((str(value.__struct_config__.tag or ""), *said)).strip()
     elif isinstance(value, str | int | float):
         text = f"{value:g}" if isinstance(value, float) else str(value)
     else:

@@ -9,7 +9,7 @@ from lekiwi_deploy.server.store import approvals, audit, deployments, progress, 
 from lekiwi_deploy.server.store.approvals import RequestRow
 from lekiwi_deploy.server.store.database import Database, Transaction
 from lekiwi_deploy.wire.ids import DeploymentId
-from lekiwi_deploy.wire.progress import Closed
+from lekiwi_deploy.wire.progress import Body, Closed, Note
 
 SERVER = "server"
 
@@ -19,7 +19,15 @@ async def end_request(tx: Transaction, row: RequestRow, how: End, why: str, now:
     await approvals.end(tx, row.id, how, now)
     if row.options.push:
         await refs.give_up(tx, row.deployment)
-    await progress.append(tx, row.deployment, [Closed("built", why)], now)
+    await tell_waiting(tx, row.deployment, why, now)
+
+
+async def tell_waiting(tx: Transaction, id: DeploymentId, what: str, now: datetime) -> None:
+    """Says to whoever follows the deployment what keeps it, or that nothing will come: of one that went to another environment before, in
+    passing, since its story has another end."""
+    row = await deployments.read(tx, id)
+    body: Body = Note(what) if row is not None and row.rollout is not None else Closed("built", what)
+    await progress.append(tx, id, [body], now)
 
 
 async def supersede_requests(tx: Transaction, id: DeploymentId, environment: str, now: datetime) -> None:

@@ -11,7 +11,7 @@ from lekiwi_deploy.errors import Blocked, Conflict, NotAllowed, NotFound
 from lekiwi_deploy.fleet import approval
 from lekiwi_deploy.fleet.approval import End, Way
 from lekiwi_deploy.fleet.pace import steps_at
-from lekiwi_deploy.server.approval_ends import end_request
+from lekiwi_deploy.server.approval_ends import end_request, tell_waiting
 from lekiwi_deploy.server.authorship import author_of
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.rollouts import start_rollout
@@ -24,7 +24,7 @@ from lekiwi_deploy.wire.approvals import ApprovalRequest, Say, Vote
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RolloutId, base62
 from lekiwi_deploy.wire.pace import Pace
 from lekiwi_deploy.wire.policy import Approvals, Policy, RolloutStep
-from lekiwi_deploy.wire.progress import Closed, Note
+from lekiwi_deploy.wire.progress import Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ async def _ask(
     await approvals.insert(tx, request)
     (view,) = await approvals.views(tx, [request])
     if way is not Way.PUSH:  # of a push the reconciler tells
-        await progress.append(tx, row.id, [Closed("built", waiting_text(view))], now)
+        await tell_waiting(tx, row.id, waiting_text(view), now)
     detail = {"request": request.id, "kind": request.kind, "needed": request.needed, "digest": request.digest}
     await audit.record(tx, by, "deployment.ask", f"project/{row.project}/{environment}/{row.id}", detail)
     return view

@@ -58,7 +58,7 @@ async def _stored(context: Context, stream: str, after: int) -> list[Progress]:
             after = page[-1].seq
             if len(page) < _PAGE:
                 break
-    last = max((at for at, entry in enumerate(found) if isinstance(entry.body, RolloutStarted)), default=0)
+    last = max((at for at, entry in enumerate(found) if isinstance(entry.body, RolloutStarted | Closed)), default=0)
     return [
         entry
         for at, entry in enumerate(found)

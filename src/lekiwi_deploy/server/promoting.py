@@ -15,7 +15,6 @@ from lekiwi_deploy.server.differing import Side, Sides, compare, read_sides, sid
 from lekiwi_deploy.server.fitness import check_fits
 from lekiwi_deploy.server.forecasting import Wanted, forecast
 from lekiwi_deploy.server.redeploying import redeploy
-from lekiwi_deploy.server.rollouts import Place, undo_text
 from lekiwi_deploy.server.store import audit, deployments, projects, quarantines, robots, rollouts, variables
 from lekiwi_deploy.server.store.approvals import Options
 from lekiwi_deploy.server.store.database import Transaction
@@ -117,9 +116,10 @@ async def _move(
         options = Options(reason=asked.reason, force=asked.force, again=True)
         came = await go_live(tx, context, row, name, way, by=identity.name, options=options)
     thawed = came.rollout is not None and await projects.unfreeze(tx, project, name)
+    undo = ""
     if came.rollout is not None:
         freeze = target.freeze
-        await audit.record(
+        seq = await audit.record(
             tx,
             identity.name,
             f"environment.{way}",
@@ -140,8 +140,8 @@ async def _move(
                 frost=Frost(freeze.by, freeze.at, freeze.why) if freeze is not None else None,
             ),
         )
+        undo = f"lekiwi undo {seq}" if target.live is not None else ""
     (view,) = await deployment_views(tx, context, [row])
-    place = Place(project, name, len(await robots.environments_with_robots(tx, project)))
     return Moved(
         deployment=view,
         environment=name,
@@ -149,7 +149,7 @@ async def _move(
         changed=True,
         rollout=came.rollout,
         request=came.request,
-        undo=undo_text(place, "deploy", target.live) if came.rollout is not None else "",
+        undo=undo,
         thawed=thawed,
         notes=looked.notes,
     )

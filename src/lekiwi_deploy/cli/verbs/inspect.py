@@ -16,7 +16,7 @@ from lekiwi_deploy.cli.verbs import listing
 from lekiwi_deploy.wire.api import Deployment, DeploymentDetail, Rollout
 from lekiwi_deploy.wire.ids import DeploymentId, RolloutId
 from lekiwi_deploy.wire.progress import OutputLine, RolloutStarted
-from lekiwi_deploy.wire.reasons import sentence
+from lekiwi_deploy.wire.reasons import in_zone, sentence
 from lekiwi_deploy.wire.switch_words import in_words
 
 
@@ -32,8 +32,13 @@ class Inspected(DeploymentDetail, frozen=True, kw_only=True):
 @click.option("--timeout", metavar="SPAN", help="With --wait: no longer than that.")
 @click.option("--robots", is_flag=True, help="How every robot fares with it.")
 @click.option("--logs", is_flag=True, help="What its build and test wrote.")
+@click.option(
+    "--diff", "other", metavar="DEP2", help="What differs from DEP2 to it (or from what is live in that environment)."
+)
 @click.pass_obj
-def inspect(run: Run, deployment: str, wait: bool, timeout: str | None, robots: bool, logs: bool) -> int:
+def inspect(
+    run: Run, deployment: str, wait: bool, timeout: str | None, robots: bool, logs: bool, other: str | None
+) -> int:
     """One deployment (id or the beginning of one), or one rollout (rol_…): what it is and how it fares."""
     began, code = time.monotonic(), 0
     is_rollout = deployment.startswith("rol_")
@@ -64,6 +69,9 @@ def inspect(run: Run, deployment: str, wait: bool, timeout: str | None, robots: 
             _rollout(run, rollout, robots=True)
         return code
     detail = run.api.deployment(stream)
+    if other is not None:
+        _differ(run, detail, other)
+        return code
     written = tuple(_written(run, detail.deployment.id)) if logs else None
     run.out.object(detail if written is None else msgspec.convert({**_fields(detail), "output": written}, Inspected))
     if not run.out.json:
@@ -73,6 +81,16 @@ def inspect(run: Run, deployment: str, wait: bool, timeout: str | None, robots: 
         for wrote in written or ():
             run.out.line(Cell(f"{wrote.step.value:<6} ", "dim"), wrote.text)
     return code
+
+
+def _differ(run: Run, detail: DeploymentDetail, other: str) -> None:
+    from lekiwi_deploy.cli.differing import lines_of
+
+    made = detail.deployment
+    found = run.api.diff(made.project, other, made.id, environment=made.environment, utc_offset_min=run.utc_offset_min)
+    run.out.object(found)
+    for line in lines_of(found, run.now(), verbose=run.out.verbose > 0):
+        run.out.line(*line)
 
 
 def _started(run: Run, rollout: Rollout) -> RolloutStarted:
@@ -89,6 +107,9 @@ def _show(run: Run, detail: DeploymentDetail) -> None:
             ("version", made.version),
             ("status", Cell(status.text + (", active" if made.active else ""), status.style)),
             ("error", Cell(made.error or "", "red")),
+            *(("waits", Cell(sentence(in_zone(reason, None)), "yellow")) for reason in made.waiting),
+            ("live in", ", ".join(made.live_in) if len(made.live_in) > 1 else ""),
+            ("aliases", ", ".join(made.aliases)),
             ("project", made.project + (f", {made.environment}" if made.environment else "")),
             ("source", _source(made)),
             ("message", (made.message or "").split("\n")[0]),
@@ -110,6 +131,7 @@ def _source(made: Deployment) -> str:
     where = (
         f"{made.branch}@{made.commit[:7]}" if made.branch and made.commit else made.commit or made.branch or "a folder"
     )
+    where += ", deployed again" if made.source == "redeploy" else ""
     return where + (f" by {made.author}" if made.author else "")
 
 

@@ -11,6 +11,7 @@ from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import ago
 from lekiwi_deploy.cli.table import Cell, Column, Row
 from lekiwi_deploy.wire.api import Counts, Deployment, DeploymentStatus, Environment
+from lekiwi_deploy.wire.reasons import AwaitsApproval
 
 COLUMNS = (
     Column("ID"),
@@ -50,6 +51,11 @@ def listing(run: Run, status: str | None, since: str | None, limit: int, cursor:
         run.out.say(f"No deployments of {run.project}" + (" match." if status or since or cursor else " yet."))
         return
     run.out.table(COLUMNS, [row(deployment, run.now()) for deployment in found.deployments])
+    first = next(
+        (one for one in found.deployments for reason in one.waiting if isinstance(reason, AwaitsApproval)), None
+    )
+    if first is not None:
+        run.out.say(Cell("✋ ", "yellow"), f"{first.id} waits for approval: ", Cell("lekiwi approvals", "cyan"))
     for environment in found.environments:
         for line in frozen(environment, run.now()):
             run.out.say(*line)
@@ -64,12 +70,19 @@ def row(deployment: Deployment, now: datetime) -> Row:
         deployment.version,
         ago(deployment.created_at, now),
         "✅ Active" if deployment.active else "",
-        deployment.environment or "",
+        ", ".join(deployment.live_in) if len(deployment.live_in) > 1 else deployment.environment or "",
         (deployment.commit or "")[:7],
-        Cell(deployment.status.replace("_", " "), _STYLES.get(deployment.status, "")),
+        stand(deployment),
         robots(deployment.robots),
         deployment.author or deployment.by,
     )
+
+
+def stand(deployment: Deployment) -> Cell:
+    """Its status, or for whom it waits."""
+    if any(isinstance(reason, AwaitsApproval) for reason in deployment.waiting):
+        return Cell("waits for approval", "yellow")
+    return Cell(deployment.status.replace("_", " "), _STYLES.get(deployment.status, ""))
 
 
 def robots(counts: Counts) -> str:

@@ -17,6 +17,8 @@ from lekiwi_deploy.cli.table import Cell, Column
 from lekiwi_deploy.cli.verbs.listing import frozen
 from lekiwi_deploy.errors import Unavailable
 from lekiwi_deploy.wire.api import Deployment, DeploymentStatus, Environment, Robot
+from lekiwi_deploy.wire.reasons import in_zone, sentence
+from lekiwi_deploy.wire.remedies import remedy
 
 _TOLD: Mapping[DeploymentStatus, tuple[str, str]] = MappingProxyType(
     {
@@ -133,6 +135,9 @@ def _show(run: Run, seen: Status) -> None:
         what = Cell(made.status.replace("_", " "), style)
         error = f": {made.error.splitlines()[0]}" if made.error else ""
         out.line(sign, f"{made.environment}: {made.id} {made.version} ", what, f" {ago(made.created_at, now)}{error}")
+        for reason in made.waiting:
+            out.line(Cell("   ", "dim"), sentence(in_zone(reason, None)))
+            out.line(Cell("   → ", "dim"), Cell(remedy(reason), "cyan"))
     for environment in seen.environments:
         for remark in frozen(environment, now):
             out.line(*remark)
