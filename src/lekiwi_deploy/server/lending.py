@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from lekiwi_deploy.errors import Conflict
 from lekiwi_deploy.fleet.previews import Ended, Grant, WayHome, way_home
 from lekiwi_deploy.server import membership
 from lekiwi_deploy.server.overdue import SERVER
@@ -135,6 +136,28 @@ async def close(tx: Transaction, project: ProjectName, environment: EnvironmentN
         await progress.append(tx, one.id, [finished], now, close=True)
     await rollouts.set_live(tx, project, environment, None, None)
     await activations.close_open(tx, project, environment, now)
+
+
+async def end(
+    tx: Transaction, row: PreviewRow, why: Ended, now: datetime, *, by: str = SERVER, reason: str = ""
+) -> list[str]:
+    """Ends a preview and forgets its environment; each robot goes home. A line for each of those. Raises `Conflict` when it has robots that were
+    not lent to it."""
+    project, name = row.project, row.environment
+    leases = await previews.leases(tx, project, name)
+    returned = [await give_back(tx, project, lease, why, now, by=by, reason=reason) for lease in leases]
+    if await previews.robots_in(tx, project, name):
+        raise Conflict(
+            f"the environment {name} has robots that were not lent to it: move them first",
+            next=(f"lekiwi robots list -e {name}", f"lekiwi robots move ROBOT {row.pool}"),
+        )
+    await close(tx, project, name, ended_text(name, why, returned), now)
+    await previews.drop_waiting(tx, project, name)
+    await previews.remove(tx, project, name)
+    detail = {"branch": row.branch, "why": why, "returned": returned}
+    await audit.record(tx, by, "preview.remove", f"project/{project}/{name}", detail, reason=reason)
+    await tx.notify("previews", project)
+    return returned
 
 
 def ended_text(environment: EnvironmentName, why: Ended | str, returned: list[str]) -> str:

@@ -12,7 +12,7 @@ from lekiwi_deploy.server.builds.policy_words import shown_default, written
 from lekiwi_deploy.server.builds.spec import EnvironmentSpec
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.membership import Moved
-from lekiwi_deploy.server.store import audit, policies, projects
+from lekiwi_deploy.server.store import audit, policies, previews, projects
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.policies import PolicyRow
 from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName
@@ -106,6 +106,12 @@ async def remove(tx: Transaction, project: ProjectName, by: str, name: str, *, r
         raise Conflict(
             f"{name} has {there.robots} robot{'s' if there.robots > 1 else ''}: move them first",
             next=(f"lekiwi robots list -e {name}", "lekiwi robots move NAME ENVIRONMENT"),
+        )
+    lent = await previews.lent_by(tx, project, name)
+    if lent:
+        raise Conflict(
+            f"{name} has lent {', '.join(lent[:3])} to previews: they come back to it",
+            next=("lekiwi preview list",),
         )
     await policies.remove(tx, project, name)
     await audit.record(

@@ -12,8 +12,7 @@ from lekiwi_deploy.fleet.branches import Previews
 from lekiwi_deploy.fleet.previews import Ended, preview_policy, terms
 from lekiwi_deploy.server import lending, membership, previews
 from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.server.overdue import SERVER
-from lekiwi_deploy.server.previews import State
+from lekiwi_deploy.server.preview_state import State, read_state
 from lekiwi_deploy.server.store import audit, projects
 from lekiwi_deploy.server.store import previews as store
 from lekiwi_deploy.server.store.database import Transaction
@@ -159,29 +158,11 @@ async def extend(
 
 
 async def end(
-    tx: Transaction, context: Context, project: ProjectName, name: str, why: Ended, by: str = SERVER, reason: str = ""
+    tx: Transaction, context: Context, project: ProjectName, name: str, why: Ended, by: str, reason: str = ""
 ) -> list[str]:
-    """Ends a preview and forgets its environment; each robot goes home. A line for each of those. Raises `NotFound`, and `Conflict` when it has
-    robots that were not lent to it."""
+    """Ends the preview of that name, as `lending.end`. Raises `NotFound` too."""
     await membership.begin(tx, project)
-    row = await meant(tx, project, name)
-    now = context.now()
-    returned = [
-        await lending.give_back(tx, project, lease, why, now, by=by, reason=reason)
-        for lease in await store.leases(tx, project, row.environment)
-    ]
-    if await store.robots_in(tx, project, row.environment):
-        raise Conflict(
-            f"the environment {row.environment} has robots that were not lent to it: move them first",
-            next=(f"lekiwi robots list -e {row.environment}", f"lekiwi robots move ROBOT {row.pool}"),
-        )
-    await lending.close(tx, project, row.environment, lending.ended_text(row.environment, why, returned), now)
-    await store.drop_waiting(tx, project, row.environment)
-    await store.remove(tx, project, row.environment)
-    detail = {"branch": row.branch, "why": why, "returned": returned}
-    await audit.record(tx, by, "preview.remove", f"project/{project}/{row.environment}", detail, reason=reason)
-    await tx.notify("previews", project)
-    return returned
+    return await lending.end(tx, await meant(tx, project, name), why, context.now(), by=by, reason=reason)
 
 
 async def of_branch(tx: Transaction, project: ProjectName, branch: str) -> PreviewRow | None:
@@ -244,10 +225,10 @@ def view(state: State, name: EnvironmentName) -> PreviewView:
 async def show(tx: Transaction, context: Context, project: ProjectName, name: str) -> PreviewView:
     """One preview, by its name or its branch. Raises `NotFound`."""
     row = await meant(tx, project, name)
-    return view(await previews.read(tx, project, context.now()), row.environment)
+    return view(await read_state(tx, project, context.now()), row.environment)
 
 
 async def views(tx: Transaction, project: ProjectName, now: datetime) -> tuple[PreviewView, ...]:
     """All previews of the project, by name."""
-    state = await previews.read(tx, project, now)
+    state = await read_state(tx, project, now)
     return tuple(view(state, name) for name in state.rows)

@@ -8,61 +8,39 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
 from lekiwi_deploy.errors import LekiwiError
-from lekiwi_deploy.fleet.previews import Ended, Lendable, Lent, Settled, Wish
-from lekiwi_deploy.fleet.previews import settle as decide
+from lekiwi_deploy.fleet.previews import Ended, Wish
 from lekiwi_deploy.server import lending, membership
 from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.git.repositories import repository_path, tips
+from lekiwi_deploy.server.preview_state import State, read_state
 from lekiwi_deploy.server.rollouts import start_rollout
 from lekiwi_deploy.server.store import deployments, previews, progress
 from lekiwi_deploy.server.store.database import Transaction
-from lekiwi_deploy.server.store.previews import LeaseRow, PoolRobot, PreviewRow
-from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName, RobotId
-from lekiwi_deploy.wire.link import Phase
+from lekiwi_deploy.server.store.previews import PreviewRow
+from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName
 from lekiwi_deploy.wire.progress import Closed
-from lekiwi_deploy.wire.reasons import AwaitsRobot, Busy
 
 LOOK_S = 2.0
+BRANCHES_EVERY = 15
+"""After how many looks branches are compared with previews: one that was deleted is noticed at once, unless the server died just then."""
+MOVES_WITHIN = timedelta(minutes=10)
+"""So long after its build the branch of a push may not be there yet."""
 _log = logging.getLogger("lekiwi.previews")
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Previews of a project as they are, and what is to be done about them now."""
-
-    rows: dict[EnvironmentName, PreviewRow]
-    robots: dict[RobotId, PoolRobot]
-    leases: dict[int, LeaseRow]
-    settled: Settled
-
-    def leases_of(self, environment: EnvironmentName) -> list[LeaseRow]:
-        """The leases that run in a preview."""
-        return [lease for lease in self.leases.values() if lease.environment == environment]
-
-    def awaits(self, environment: EnvironmentName) -> AwaitsRobot | None:
-        """What the preview waits for; None: it has what it wants, or wants nothing."""
-        place = self.settled.queue.get(environment)
-        if place is None:
-            return None
-        return AwaitsRobot(
-            environment=environment,
-            pool=self.rows[environment].pool,
-            ahead=place.ahead,
-            since=place.since,
-            free_at=place.free_at,
-            why=place.why,
-        )
 
 
 async def run(context: Context) -> None:
     """Until cancelled. Hints: `previews`, of a project."""
     with context.nudges.subscribe("previews") as hints:
+        turn = 0
         while True:
+            if turn % BRANCHES_EVERY == 0:
+                await end_deleted(context)
+            turn += 1
             due = await look(context)
             left = LOOK_S if due is None else (due - context.now()).total_seconds()
             await hints.wait(min(LOOK_S, max(left, 0.05)))
@@ -76,8 +54,11 @@ async def look(context: Context) -> datetime | None:
     for project in projects:
         try:
             async with context.database.transaction() as tx:
-                await membership.begin(tx, project)
-                state = await settle(tx, context, project)
+                state = await read_state(tx, project, context.now())
+            if state.is_due:
+                async with context.database.transaction() as tx:
+                    await membership.begin(tx, project)
+                    state = await settle(tx, context, project)
         except LekiwiError as error:
             _log.warning("previews of %s: %s", project, error.message)
             continue
@@ -86,26 +67,30 @@ async def look(context: Context) -> datetime | None:
     return min(dues, default=None)
 
 
-async def read(tx: Transaction, project: ProjectName, now: datetime) -> State:
-    """Everything about the project's previews, and what is due; changes nothing."""
-    rows = {row.environment: row for row in await previews.listed(tx, project)}
-    pools = list({row.pool for row in rows.values()})
-    robots = {robot.name: robot for robot in await previews.pool_robots(tx, project, pools)}
-    leases = {lease.id: lease for lease in await previews.leases(tx, project)}
-    settled = decide(
-        [lendable(robot) for robot in robots.values()],
-        [Lent(one.id, one.robot, one.environment, one.place) for one in leases.values()],
-        [Wish(row.environment, row.pool, row.wants, row.lease, row.waits_since, row.until) for row in rows.values()],
-        frozenset(await previews.frozen(tx, project)),
-        now,
-    )
-    return State(rows, robots, leases, settled)
+async def end_deleted(context: Context) -> None:
+    """Ends previews of branches that are gone."""
+    async with context.database.transaction() as tx:
+        projects = await previews.projects_with(tx)
+    now = context.now()
+    for project in projects:
+        repository = repository_path(context.config.data, project)
+        branches = await tips(context.config.data, repository) if repository.exists() else {}
+        async with context.database.transaction() as tx:
+            await membership.begin(tx, project)
+            for row in await previews.listed(tx, project):
+                pushed = f"refs/heads/{row.branch}" in branches or row.opened_at > now - MOVES_WITHIN
+                if pushed or await previews.building(tx, project, row.environment, now - MOVES_WITHIN):
+                    continue
+                try:
+                    await lending.end(tx, row, Ended.BRANCH, now)
+                except LekiwiError as error:
+                    _log.warning("the preview %s of %s: %s", row.environment, project, error.message)
 
 
 async def settle(tx: Transaction, context: Context, project: ProjectName) -> State:
     """Carries out what is due in the project now. The caller holds `membership.begin`."""
     now = context.now()
-    state = await read(tx, project, now)
+    state = await read_state(tx, project, now)
     settled = state.settled
     over: dict[EnvironmentName, list[str]] = {}
     for end in settled.ends:
@@ -159,30 +144,3 @@ async def _go_live(tx: Transaction, context: Context, row: PreviewRow) -> None:
     except LekiwiError as error:  # it failed there before, or is gone: said once, to whoever follows it
         _log.warning("%s does not go live in %s: %s", row.waits, row.environment, error.message)
         await progress.append(tx, row.waits, [Closed("built", error.message)], context.now())
-
-
-def lendable(robot: PoolRobot) -> Lendable:
-    """The robot as the decision looks at it."""
-    report = robot.report
-    running = report.running if report is not None else None
-    return Lendable(
-        robot.name,
-        robot.environment,
-        unfit=_unfit(robot),
-        healthy=running.healthy if running is not None else None,
-        idle=report is None or report.phase is Phase.IDLE,
-    )
-
-
-def _unfit(robot: PoolRobot) -> str:
-    report = robot.report
-    checks = (
-        (not robot.joined, "not joined yet"),
-        (robot.cloned, "refused (two machines have its key)"),
-        (not robot.online, "offline"),
-        (robot.drained, "drained"),
-        (robot.unplaced, "without a place"),
-        (robot.pinned or (report is not None and report.pin is not None), "pinned by hand"),
-        (report is not None and any(isinstance(one, Busy) for one in report.waiting), "busy"),
-    )
-    return next((why for is_so, why in checks if is_so), "")

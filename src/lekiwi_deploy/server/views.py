@@ -11,6 +11,7 @@ from lekiwi_deploy.fleet.approval import awaited
 from lekiwi_deploy.fleet.course import steps_of
 from lekiwi_deploy.fleet.status import shown_status
 from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.preview_state import awaiting_robots
 from lekiwi_deploy.server.store import aliases, approvals, projects, rollouts
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
@@ -33,6 +34,7 @@ from lekiwi_deploy.wire.link import Pin
 from lekiwi_deploy.wire.reasons import (
     HOLDING_OFF,
     Asked,
+    AwaitsRobot,
     ClonedKey,
     LaterStep,
     NeverJoined,
@@ -74,18 +76,24 @@ async def deployment_views(
         )
         for row in rows
     ]
-    return await _with_labels(tx, views) if full else views
+    return await _with_labels(tx, context, views) if full else views
 
 
-async def _with_labels(tx: Transaction, views: Sequence[Deployment]) -> list[Deployment]:
+async def _with_labels(tx: Transaction, context: Context, views: Sequence[Deployment]) -> list[Deployment]:
     """With what they wait for and what else they are called."""
     ids = [view.id for view in views]
     requests = await approvals.views(tx, await approvals.open_of(tx, ids))
     labels = await aliases.of_deployments(tx, ids)
+    queued: dict[DeploymentId, AwaitsRobot] = {}
+    for project in {view.project for view in views if view.status is DeploymentStatus.BUILT}:
+        queued |= await awaiting_robots(tx, project, context.now())
     return [
         msgspec.structs.replace(
             view,
-            waiting=tuple(awaited(one) for one in requests if one.deployment == view.id),
+            waiting=(
+                *(awaited(one) for one in requests if one.deployment == view.id),
+                *((queued[view.id],) if view.id in queued else ()),
+            ),
             aliases=tuple(labels.get(view.id, ())),
         )
         for view in views
@@ -248,7 +256,7 @@ def robot_view(row: RobotRow) -> Robot:
 
 
 def _waiting(row: RobotRow, pin: Pin | None) -> tuple[Reason, ...]:
-    """Why the robot does not run what its environment wants; empty when it does, or nothing is wanted."""
+    """Why the robot does not run what its environment wants, and why it would not take something else; empty when it does, or nothing is wanted."""
     reasons: list[Reason] = []
     if row.cloned_at is not None:
         reasons.append(ClonedKey(row.cloned_at))
@@ -256,14 +264,14 @@ def _waiting(row: RobotRow, pin: Pin | None) -> tuple[Reason, ...]:
         reasons.append(NeverJoined())
     elif not row.online and row.cloned_at is None:
         reasons.append(Offline(row.last_seen_at))
+    if row.out is not None:
+        reasons.append(row.out)
     if pin is not None and pin.deployment != row.live:
         reasons.append(Pinned(pin.deployment, pin.by, pin.at))
     running = row.report.running.deployment if row.report is not None and row.report.running is not None else None
     wanted = pin.deployment if pin is not None else row.live
     if wanted is None or running == wanted:
         return tuple(reasons)
-    if row.out is not None:
-        reasons.append(row.out)
     own = row.report.waiting if row.report is not None else ()
     recorded = row.waiting or ()
     told = {key(reason) for reason in own}

@@ -148,6 +148,15 @@ async def leases(tx: Transaction, project: str, environment: str | None = None) 
     )
 
 
+async def lent_by(tx: Transaction, project: str, environment: str) -> list[RobotId]:
+    """Robots that come home to this environment when their leases end, by name."""
+    return await tx.rows(
+        "SELECT robot FROM leases WHERE project = %s AND home = %s AND ended_at IS NULL ORDER BY robot",
+        (project, environment),
+        RobotId,
+    )
+
+
 async def begin_lease(
     tx: Transaction,
     project: str,
@@ -225,11 +234,14 @@ async def newest_built(
     )
 
 
-async def building(tx: Transaction, project: str, environment: str) -> bool:
-    """Whether a deployment for it is queued or being built."""
+async def building(tx: Transaction, project: str, environment: str, since: datetime | None = None) -> bool:
+    """Whether a deployment for it is queued or being built, or was built after `since`."""
     found = await tx.row(
-        "SELECT 1 FROM deployments WHERE project = %s AND environment = %s AND status IN ('queued', 'building') LIMIT 1",
-        (project, environment),
+        """
+        SELECT 1 FROM deployments WHERE project = %s AND environment = %s
+          AND (status IN ('queued', 'building') OR finished_at > %s) LIMIT 1
+        """,
+        (project, environment, since),
         int,
     )
     return found is not None
