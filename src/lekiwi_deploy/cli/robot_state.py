@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lekiwi_deploy.cli.table import Cell
 from lekiwi_deploy.wire.api import Robot
 from lekiwi_deploy.wire.link import Phase, Result, ServiceState
-from lekiwi_deploy.wire.reasons import ClonedKey, NeverJoined, Offline, Pinned, sentence
+from lekiwi_deploy.wire.reasons import ClonedKey, Drained, NeverJoined, Offline, Pinned, sentence
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ def state(robot: Robot) -> State:
             reasons if Offline in kinds else "; ".join(filter(None, [sentence(Offline(robot.last_seen_at)), reasons])),
             False,
         )
+    if robot.out is not None:
+        word = "drained" if isinstance(robot.out, Drained) else "unplaced"
+        return State(Cell(word, "yellow"), reasons or sentence(robot.out), False)
     if robot.pin is not None:
         pinned = Pinned(robot.pin.deployment, robot.pin.by, robot.pin.at)
         why = reasons if Pinned in kinds else "; ".join(filter(None, [sentence(pinned), reasons]))
