@@ -15,7 +15,16 @@ from lekiwi_deploy.server.approval_ends import end_request, tell_waiting
 from lekiwi_deploy.server.authorship import author_of
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.rollouts import start_rollout
-from lekiwi_deploy.server.store import approvals, audit, deployments, progress, projects, quarantines, rollouts
+from lekiwi_deploy.server.store import (
+    approvals,
+    audit,
+    deployments,
+    previews,
+    progress,
+    projects,
+    quarantines,
+    rollouts,
+)
 from lekiwi_deploy.server.store.approvals import Options, RequestRow
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
@@ -207,7 +216,8 @@ async def say(
 
 
 async def _approved(tx: Transaction, context: Context, row: RequestRow) -> RolloutId | None:
-    """Ends the request and starts what it asked for. None: a push to a frozen environment, which goes live when that ends."""
+    """Ends the request and starts what it asked for. None: a push that the reconciler has go live, when the freeze of its
+    environment ends or its preview has robots."""
     environment = await projects.environment(tx, row.project, row.environment)
     freeze = environment.freeze
     if freeze is not None and not row.options.push and freeze.at > row.asked_at:
@@ -216,12 +226,14 @@ async def _approved(tx: Transaction, context: Context, row: RequestRow) -> Rollo
             next=(f"lekiwi unfreeze -e {row.environment}", f"lekiwi approve {row.deployment} -e {row.environment}"),
         )
     await approvals.end(tx, row.id, End.APPROVED, context.now())
-    if freeze is not None and row.options.push:
+    lent = await previews.read(tx, row.project, row.environment) is not None  # robots are to be leased first
+    if row.options.push and (freeze is not None or lent):
         await tx.notify("refs", row.project)
         return None
+    rollout = await _start(tx, context, row.deployment, row.environment, row.asked_by, row.options)
     if row.kind in (Way.PROMOTE, Way.ALIAS):
         await projects.unfreeze(tx, row.project, row.environment)
-    return await _start(tx, context, row.deployment, row.environment, row.asked_by, row.options)
+    return rollout
 
 
 async def _start(
