@@ -59,6 +59,7 @@ from lekiwi_deploy.wire.environments import (
     SetGroup,
     SetPolicy,
 )
+from lekiwi_deploy.wire.forecast import Forecast, ForecastRequest
 from lekiwi_deploy.wire.manifest import FileEntry
 from lekiwi_deploy.wire.previews import ExtendPreview, OpenPreview, Previews, PreviewView
 from lekiwi_deploy.wire.rollouts import RolloutAct
@@ -192,6 +193,10 @@ class Api:
 
     def promote(self, project: str, body: Move) -> Moved:
         return self.transport.call("POST", path("api", "projects", project, "promote"), Moved, body=body)
+
+    def forecast(self, project: str, body: ForecastRequest) -> Forecast:
+        """What a deployment would do, which is not done."""
+        return self.transport.call("POST", path("api", "projects", project, "forecast"), Forecast, body=body)
 
     def diff(
         self, project: str, a: str, b: str, *, environment: str | None = None, utc_offset_min: int = 0

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, RobotId
+from lekiwi_deploy.wire.pace import Pace
 from lekiwi_deploy.wire.why import HeldBack
 
 
@@ -53,10 +54,12 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ForecastRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a deployment that is there: `deployment`, a selector; None: of one that is not built yet. `pushed`: it comes by a git push."""
+    """Of a deployment that is there: `deployment`, a selector; None: of one that is not built yet. `pushed`: it comes by a git push;
+    `pace`: as of `NewDeployment`."""
 
     environment: str | None = None
     deployment: str | None = None
     pushed: bool = False
     force: bool = False
+    pace: Pace | None = None
     utc_offset_min: int = 0

@@ -12,6 +12,8 @@ from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.table import Cell
 from lekiwi_deploy.errors import BadInput
 from lekiwi_deploy.wire.api import NewDeployment
+from lekiwi_deploy.wire.forecast import ForecastRequest
+from lekiwi_deploy.wire.pace import Strategy
 
 
 @click.command("deploy", cls=Verb, uses=("environment", "project"))
@@ -21,6 +23,13 @@ from lekiwi_deploy.wire.api import NewDeployment
 @click.option("-m", "--message", help="What it is about.")
 @click.option("--meta", multiple=True, metavar="K=V", help="Keep this with the deployment.")
 @click.option("--version", "version", metavar="V", help="Its version (else out of git's tags or the project file).")
+@click.option(
+    "--strategy", type=click.Choice([one.value for one in Strategy]), help="Its pace, instead of the environment's."
+)
+@click.option("--canary", metavar="N or %", help="So many robots first: 2, 10%.")
+@click.option("--wave", metavar="%", help="Then so many at a time: 25%.")
+@click.option("--soak", metavar="SPAN", help="How long each share stays healthy before the next: 60s.")
+@click.option("--dry-run", is_flag=True, help="Only say who would get it, when, and what would hold it back.")
 @click.option("--no-wait", is_flag=True, help="Do not follow it.")
 @click.option("--timeout", metavar="SPAN", help="Follow it no longer than that: 90s, 10m (0: not at all).")
 @click.option("--force", is_flag=True, help="Also over what would block it; this is audited.")
@@ -33,27 +42,43 @@ def deploy(
     message: str | None,
     meta: tuple[str, ...],
     version: str | None,
+    strategy: str | None,
+    canary: str | None,
+    wave: str | None,
+    soak: str | None,
+    dry_run: bool,
     no_wait: bool,
     timeout: str | None,
     force: bool,
 ) -> int:
     """Deploy a folder (this one), without git; or, with --ref, what was pushed.
 
+    --strategy, --canary, --wave and --soak make it more careful than its environment's policy; with --force they hold instead of that.
+
     Exit code: 0 live on every robot that is online, 5 it failed and what ran before runs again, 6 live on some only, 7 not
     decided in time (it goes on), 8 it waits for somebody.
     """
     began = time.monotonic()
     from lekiwi_deploy.cli.following import follow, timeout_s
+    from lekiwi_deploy.cli.pace import pace_of
     from lekiwi_deploy.cli.packing import packed
 
     limit = timeout_s(timeout)
     details = _meta(meta)
+    pace = pace_of(strategy, canary, wave, soak)
     if ref is not None and (path != Path() or exclude):
         raise BadInput("--ref deploys what was pushed: it goes with neither a PATH nor --exclude")
     project, out = run.project, run.out
     asked = NewDeployment(
-        environment=run.environment, message=message, version=version, meta=details, force=force, ref=ref
+        environment=run.environment, message=message, version=version, meta=details, force=force, ref=ref, pace=pace
     )
+    if dry_run:
+        from lekiwi_deploy.cli.foretelling import show
+
+        plan = run.api.forecast(project, ForecastRequest(environment=run.environment, force=force, pace=pace))
+        show(run, plan)
+        out.object(plan)
+        return 0
     out.say(
         f"🚀 Deploying {project}..." if run.environment is None else f"🚀 Deploying {project} to {run.environment}..."
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from litestar import post
 
 from lekiwi_deploy.fleet.approval import Way
+from lekiwi_deploy.fleet.pace import check_pace
+from lekiwi_deploy.server.approving import steps_asked
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.forecasting import Wanted, forecast
 from lekiwi_deploy.server.going_back import meaning
@@ -25,7 +27,11 @@ async def foretell(context: Context, project: str, data: ForecastRequest) -> For
             )
             row = found.row
         way = Way.PUSH if data.pushed else Way.DEPLOY
-        return await forecast(tx, context, Wanted(environment=target, row=row, way=way, force=data.force))
+        if data.pace is not None:
+            check_pace(data.pace)
+        steps = await steps_asked(tx, data.pace, target.project, target.name, force=data.force)
+        wanted = Wanted(environment=target, row=row, way=way, force=data.force, steps=steps)
+        return await forecast(tx, context, wanted)
 
 
 handlers = [foretell]

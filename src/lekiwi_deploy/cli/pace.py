@@ -1,0 +1,49 @@
+"""`--strategy --canary --wave --soak` of `lekiwi deploy` as a pace."""
+
+from __future__ import annotations
+
+from lekiwi_deploy.cli.spans import parse_span
+from lekiwi_deploy.errors import BadInput
+from lekiwi_deploy.wire.pace import Pace, Strategy
+
+
+def pace_of(strategy: str | None, canary: str | None, wave: str | None, soak: str | None) -> Pace | None:
+    """None: nothing was said. Without a strategy waves mean waves, anything else a canary. Raises `BadInput`."""
+    if strategy is None and canary is None and wave is None and soak is None:
+        return None
+    chosen = Strategy(strategy) if strategy is not None else Strategy.WAVES if wave is not None else Strategy.CANARY
+    if chosen is Strategy.ALL and (canary or wave or soak):
+        raise BadInput("--strategy all asks everybody at once: it goes with neither --canary nor --wave nor --soak")
+    if chosen is Strategy.CANARY and wave is not None:
+        raise BadInput(
+            "--wave goes with --strategy waves or manual", next=("lekiwi deploy --strategy waves --wave 25%",)
+        )
+    robots, percent = _canary(canary)
+    return Pace(
+        strategy=chosen,
+        canary_robots=robots,
+        canary_percent=percent,
+        wave_percent=_percent("--wave", wave) if wave is not None else None,
+        soak_s=parse_span(soak) if soak is not None else Pace(strategy=chosen).soak_s,
+    )
+
+
+def _canary(text: str | None) -> tuple[int | None, float | None]:
+    if text is None:
+        return None, None
+    if text.strip().endswith("%"):
+        return None, _percent("--canary", text)
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise BadInput(f"--canary {text[:20]!r}: give a number of robots such as 2, or a share such as 10%")
+    return int(text), None
+
+
+def _percent(option: str, text: str) -> float:
+    number = text.strip().removesuffix("%").strip()
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 100:
+        raise BadInput(f"{option} {text[:20]!r}: give a share such as 25%")
+    return value
