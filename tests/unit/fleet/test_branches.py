@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lekiwi_deploy.errors import NotFound
-from lekiwi_deploy.fleet.branches import Deploys, DeploysNothing, Target, environment_for
+from lekiwi_deploy.errors import BadInput, Conflict, NotFound
+from lekiwi_deploy.fleet.branches import (
+    Deploys,
+    DeploysNothing,
+    Previews,
+    Routes,
+    Target,
+    environment_for,
+    fits,
+    preview_name,
+)
 from lekiwi_deploy.wire.ids import EnvironmentName
 
 
@@ -84,3 +93,121 @@ def test_the_order_of_environments_makes_no_difference_and_a_configured_one_keep
     if isinstance(found, Deploys):
         (chosen,) = [one for one in targets if one.name == found.environment]
         assert chosen.branch in (None, branch)
+
+
+POOL = Target(EnvironmentName("preview-robots"), robots=2, lends=True)
+MAPPED = (("main", "production"), ("staging", "staging-robots"), ("release/*", "staging"), ("pr-*", "preview-robots"))
+GROUPED = Target(EnvironmentName("staging"), groups=("staging-robots",), robots=3)
+
+
+def mapped(branch: str, *more: Target) -> Deploys | Previews | DeploysNothing:
+    return environment_for(f"refs/heads/{branch}", [PRODUCTION, GROUPED, POOL, *more], branches=MAPPED)
+
+
+@pytest.mark.parametrize(
+    ("branch", "goes_to"), [("main", "production"), ("staging", "staging"), ("release/1.2", "staging")]
+)
+def test_the_mapping_names_an_environment_or_the_group_of_one(branch: str, goes_to: str) -> None:
+    found = mapped(branch)
+    assert isinstance(found, Deploys)
+    assert found.environment == goes_to
+
+
+def test_a_pattern_that_goes_to_robots_that_are_lent_makes_a_preview_of_each_branch() -> None:
+    found = mapped("pr-12")
+    assert found == Previews(EnvironmentName("pr-12"), "pr-12", POOL.name, "pr-* goes to preview-robots")
+
+
+def test_a_group_lends_when_it_is_called_so_and_its_environment_has_no_other() -> None:
+    lab = Target(EnvironmentName("lab"), groups=("preview-robots",))
+    found = environment_for("refs/heads/pr-1", [lab], branches=MAPPED)
+    assert isinstance(found, Previews)
+    assert found.pool == "lab"
+    both = Target(EnvironmentName("lab"), groups=("preview-robots", "arms"))
+    assert isinstance(environment_for("refs/heads/pr-1", [both], branches=MAPPED), Deploys)
+
+
+def test_the_first_pattern_that_fits_counts() -> None:
+    branches = (("pr-1*", "production"), ("pr-*", "preview-robots"))
+    found = environment_for("refs/heads/pr-12", [PRODUCTION, POOL], branches=branches)
+    assert isinstance(found, Deploys)
+
+
+def test_an_environments_own_branch_goes_before_the_mapping_and_the_push_option_before_both() -> None:
+    own = target("special", "pr-12")
+    found = mapped("pr-12", own)
+    assert isinstance(found, Deploys)
+    assert found.environment == "special"
+    chosen = environment_for("refs/heads/pr-12", [PRODUCTION, own, POOL], "production", MAPPED)
+    assert isinstance(chosen, Deploys)
+    assert chosen.environment == "production"
+
+
+def test_what_no_pattern_fits_goes_where_it_always_went() -> None:
+    assert isinstance(mapped("feature"), DeploysNothing)
+    found = mapped("field", FIELD)
+    assert isinstance(found, Deploys)
+    assert found.environment == "field"
+
+
+def test_a_mapping_to_nothing_says_what_there_is() -> None:
+    with pytest.raises(NotFound) as caught:
+        environment_for("refs/heads/staging", [PRODUCTION, POOL], branches=MAPPED)
+    assert "sends staging (staging) to 'staging-robots'" in caught.value.message
+    assert "environments: preview-robots, production" in caught.value.message
+    assert "lekiwi robots add NAME --group staging-robots" in caught.value.next
+
+
+def test_a_group_of_several_environments_is_no_target() -> None:
+    other = Target(EnvironmentName("other"), groups=("staging-robots",))
+    with pytest.raises(NotFound, match="a group of other and staging"):
+        mapped("staging", other)
+
+
+def test_a_preview_is_nobodys_default_and_takes_no_other_branch() -> None:
+    own = Target(EnvironmentName("pr-12"), preview="pr-12", robots=1)
+    assert isinstance(mapped("pr-12", own), Previews)
+    assert isinstance(environment_for("refs/heads/pr-12", [own]), DeploysNothing)
+    assert isinstance(environment_for("refs/heads/main", [own]), DeploysNothing)
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        (target("pr-12"), "an environment of its own"),
+        (Target(EnvironmentName("pr-12"), preview="PR/12"), "the preview of PR/12"),
+    ],
+)
+def test_a_preview_takes_no_name_that_something_else_has(there: Target, said: str) -> None:
+    with pytest.raises(Conflict, match=said):
+        mapped("pr-12", there)
+
+
+def test_a_branch_that_can_name_nothing_gets_no_preview() -> None:
+    assert preview_name("PR/Fix-Gripper") == "pr-fix-gripper"
+    with pytest.raises(BadInput, match="can have no preview"):
+        preview_name("pr-é")
+
+
+def test_main_is_never_a_preview() -> None:
+    found = environment_for("refs/heads/main", [PRODUCTION, POOL], branches=(("*", "preview-robots"),))
+    assert isinstance(found, Deploys)
+    assert found.environment == "production"
+
+
+@given(st.text(alphabet="ab/*", max_size=6), st.text(alphabet="ab/", max_size=8))
+def test_a_star_stands_for_anything(pattern: str, branch: str) -> None:
+    parts = pattern.split("*")
+    if fits(pattern, branch):
+        assert branch.startswith(parts[0])
+        assert branch.endswith(parts[-1])
+    assert fits(branch, branch)
+    assert fits("*", branch)
+
+
+def test_production_is_there_as_soon_as_the_mapping_names_it() -> None:
+    routes = Routes((FIELD,), (("main", "production"),)).with_production()
+    found = routes.of("refs/heads/main")
+    assert isinstance(found, Deploys)
+    assert found.environment == "production"
+    assert Routes((FIELD,)).with_production() == Routes((FIELD,))

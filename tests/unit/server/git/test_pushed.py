@@ -115,3 +115,34 @@ def test_a_push_option_that_is_not_known_is_refused(option: str, hint: str) -> N
 def test_the_tags_of_a_push_are_those_it_brings() -> None:
     updates = (Update(NOTHING, A, "refs/tags/v1"), Update(B, NOTHING, "refs/tags/v0"), Update(A, B, "refs/heads/main"))
     assert tags_of(updates) == {"v1": A}
+
+
+POOL = Target(EnvironmentName("preview-robots"), robots=1, lends=True)
+ROUTES = Routes((PRODUCTION, STAGING, POOL), (("pr-*", "preview-robots"),))
+
+
+def test_of_several_refs_each_is_headed_by_where_it_goes() -> None:
+    updates = (Update(NOTHING, "a" * 40, "refs/heads/main"), Update(NOTHING, "b" * 40, "refs/heads/pr-7"))
+    plan = plan_push(updates, ROUTES, Options(), default_branch="main", forced=frozenset())
+    assert [plan.heading(*build) for build in plan.builds] == [
+        "=====> main@aaaaaaa → production",
+        "=====> pr-7@bbbbbbb → pr-7, a preview on robots of preview-robots",
+    ]
+    alone = plan_push(updates[:1], ROUTES, Options(), default_branch="main", forced=frozenset())
+    assert alone.heading(*alone.builds[0]) is None
+
+
+def test_a_branch_with_a_preview_may_be_deleted_and_is_spoken_of_once_it_is_gone() -> None:
+    preview = Target(EnvironmentName("pr-7"), preview="pr-7")
+    routes = Routes((*ROUTES.targets, preview), ROUTES.branches)
+    gone = Update("a" * 40, NOTHING, "refs/heads/pr-7")
+    plan = plan_push((gone,), routes, Options(), default_branch="main", forced=frozenset())
+    assert (plan.lines, plan.refusals) == ((), ())
+
+
+def test_a_mapping_to_nothing_refuses_the_push_with_what_to_do() -> None:
+    update = Update(NOTHING, "a" * 40, "refs/heads/x")
+    routes = Routes((PRODUCTION,), (("x", "nowhere"),))
+    plan = plan_push((update,), routes, Options(), default_branch="main", forced=frozenset())
+    assert "'nowhere'" in plan.refusals[0]
+    assert plan.refusals[1] == "  lekiwi robots add NAME --group nowhere"
