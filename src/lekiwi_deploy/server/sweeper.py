@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from lekiwi_deploy.server.approval_ends import expire
 from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.server.store import conducting, idempotency, packs, partitions, replicas, uploads
+from lekiwi_deploy.server.store import conducting, idempotency, packs, partitions, replicas, uploads, waits
 
 _log = logging.getLogger("lekiwi.sweeper")
 
@@ -17,6 +17,7 @@ HOUSE_EVERY = 60
 PACKS_KEPT = timedelta(days=14)
 CHANGES_KEPT = timedelta(minutes=15)
 UPLOADS_KEPT = timedelta(days=1)
+WAITS_KEPT = timedelta(days=90)
 
 
 async def run(context: Context) -> None:
@@ -52,6 +53,7 @@ async def keep_house(context: Context) -> None:
         await uploads.drop_stale(tx, now - UPLOADS_KEPT)
         await idempotency.drop_old(tx, now)
         await conducting.forget_changes(tx, now - CHANGES_KEPT)
+        await waits.forget_old(tx, now - WAITS_KEPT)
         old_packs = await packs.forget_old(tx, now - PACKS_KEPT)
     for key in old_packs:
         await context.objects.delete(key)

@@ -7,63 +7,77 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from lekiwi_deploy.server.store import deployments, events, projects, robots, rollouts
+from lekiwi_deploy.fleet.approval import awaited
+from lekiwi_deploy.fleet.past import Span, of_fleet, of_robot
+from lekiwi_deploy.server import holding
+from lekiwi_deploy.server.store import approvals, deployments, events, projects, robots, rollouts, waits
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.events import EventRow
 from lekiwi_deploy.server.store.robots import RobotRow
 from lekiwi_deploy.server.store.rollouts import RolloutRow
+from lekiwi_deploy.server.store.waits import WaitRow
 from lekiwi_deploy.server.views import robot_view
 from lekiwi_deploy.wire.api import Deployment, DeploymentStatus, Environment, Robot
 from lekiwi_deploy.wire.ids import DeploymentId, ProjectName
 from lekiwi_deploy.wire.link import ServiceState
-from lekiwi_deploy.wire.reasons import Frozen, Overdue, Reason, Starting, key, sentence
-from lekiwi_deploy.wire.remedies import remedy
-from lekiwi_deploy.wire.why import HeldBack, RobotEvent, Why, Whys
+from lekiwi_deploy.wire.reasons import Overdue, Reason, Starting, key
+from lekiwi_deploy.wire.why import HeldBack, PastWait, RobotEvent, Why, Whys
 
+MAX_SPANS = 20_000
 _CONFIRMED = ("healthy", "good")
 
 
-async def why_robot(tx: Transaction, row: RobotRow, *, recent: int) -> Why:
-    """One robot, with its `recent` latest events."""
+async def why_robot(
+    tx: Transaction, row: RobotRow, *, recent: int, past: int = 0, since: datetime | None = None
+) -> Why:
+    """One robot, with its `recent` latest events and the `past` latest spans that held it back before; `since`: those that lasted until then."""
     (why,) = await _whys(tx, [row])
     found = await events.newest(tx, row.name, recent) if recent else []
-    return msgspec.structs.replace(why, events=tuple(map(event_view, found)))
+    spans = [_span(one) for one in await waits.of_robot(tx, row.name, past, since)] if past else []
+    return msgspec.structs.replace(why, events=tuple(map(event_view, found)), past=of_robot(spans))
 
 
-async def why_environment(tx: Transaction, project: ProjectName, environment: str | None) -> Whys:
-    """Every robot of the project (or of one environment) that is not where it should be."""
-    await projects.read(tx, project)
+async def why_environment(tx: Transaction, project: ProjectName, environment: str | None, now: datetime) -> Whys:
+    """Every robot of the project (or of one environment) that is not where it should be, and what holds what is to go live there."""
+    every = (await projects.read(tx, project)).environments
     named = await projects.environment(tx, project, environment) if environment is not None else None
     known = await _whys(tx, await robots.listed(tx, project, environment))
     astray = tuple(why for why in known if not why.there)
     where = environment or project
     text = f"every robot of {where} runs what is wanted" if known and not astray else ""
+    held = [
+        one
+        for place in (every if named is None else (named,))
+        for one in await holding.of_environment(tx, project, place, now)
+    ]
     return Whys(
         project=project,
         environment=named.name if named is not None else None,
         text=text if known else f"{where} has no robots",
         total=len(known),
         robots=astray,
-        reasons=_freeze(named),
+        reasons=tuple(held),
     )
 
 
 async def why_deployment(tx: Transaction, shown: Deployment) -> Whys:
-    """Why a deployment is not live everywhere. `shown`: as the API shows it."""
+    """Why a deployment is not live everywhere, and what held it back. `shown`: as the API shows it, with what it waits for."""
+    known = await projects.environment(tx, shown.project, shown.environment) if shown.environment else None
     rollout = await rollouts.read(tx, shown.rollout) if shown.rollout is not None else None
+    held = await holding.of_deployment(tx, shown, known, rollout)
+    past = await _past_of_deployment(tx, shown)
     if rollout is not None:
         found = await why_rollout(tx, rollout)
-        return msgspec.structs.replace(found, text=_of_deployment(shown, found))
-    known = await projects.environment(tx, shown.project, shown.environment) if shown.environment else None
-    waits = shown.status is DeploymentStatus.BUILT
+        return msgspec.structs.replace(found, text=_of_deployment(shown, found), reasons=held, past=past)
     return Whys(
         project=shown.project,
         environment=shown.environment,
         text=_of_deployment(shown, None, known),
         total=0,
         robots=(),
-        reasons=_freeze(known) if waits else (),
+        reasons=held,
         deployment=shown.id,
+        past=past,
     )
 
 
@@ -73,15 +87,37 @@ async def why_rollout(tx: Transaction, rollout: RolloutRow) -> Whys:
     rows = [row for row in await robots.listed(tx, rollout.project, rollout.environment) if row.name in inside]
     followed = [row for row in rows if row.live_rollout == rollout.id or row.desired == rollout.deployment]
     astray = [row for row in followed if inside[row.name].status not in _CONFIRMED or row.cloned_at is not None]
+    spans = [_span(one) for one in await waits.of_rollouts(tx, [rollout.id], MAX_SPANS)]
     return Whys(
         project=rollout.project,
         environment=rollout.environment,
         text=f"{rollout.live} of {rollout.total} robots run it" + _newer(rows, rollout),
         total=rollout.total,
         robots=tuple(why for why in await _whys(tx, astray) if not why.there),
+        reasons=holding.of_rollout(rollout),
         deployment=rollout.deployment,
         rollout=rollout.id,
+        past=of_fleet(spans),
     )
+
+
+async def _past_of_deployment(tx: Transaction, shown: Deployment) -> tuple[PastWait, ...]:
+    """What kept it from going live (people), and its robots from running it, in all its rollouts."""
+    found: list[PastWait] = []
+    for request in await approvals.views(tx, await approvals.of_deployment(tx, shown.id)):
+        if request.ended is None or request.ended_at is None:
+            continue
+        asked = awaited(request)
+        given = [vote.by for vote in request.votes if vote.approved == (request.ended == "approved")]
+        by = f" by {', '.join(given)}" if given and request.ended in ("approved", "rejected") else ""
+        text = f"waited for approval in {request.environment}: {request.ended}{by}"
+        found.append(PastWait(reason=asked, text=text, since=request.asked_at, until=request.ended_at, robots=0))
+    spans = await waits.of_rollouts(tx, await rollouts.ids_of_deployment(tx, shown.id), MAX_SPANS)
+    return (*found, *of_fleet([_span(one) for one in spans]))
+
+
+def _span(row: WaitRow) -> Span:
+    return Span(row.robot, row.key, row.reason, row.since, row.until)
 
 
 def event_view(row: EventRow) -> RobotEvent:
@@ -138,10 +174,7 @@ def _why(row: RobotRow, robot: Robot, versions: Mapping[DeploymentId, str], limi
 
 def held_back(reason: Reason, row: RobotRow) -> HeldBack:
     """A reason of a robot as it is told."""
-    since: datetime | None = row.waiting_since.get(key(reason))
-    if since is None:
-        since = getattr(reason, "since", None) or getattr(reason, "at", None)
-    return HeldBack(reason=reason, text=sentence(reason), clears=remedy(reason, row.name), since=since)
+    return holding.told(reason, row.waiting_since.get(key(reason)), row.name)
 
 
 def _unwell(robot: Robot, wanted: str | None) -> tuple[Reason, ...]:
@@ -158,13 +191,6 @@ def _wanted(robot: Robot) -> str | None:
 
 def _running(robot: Robot) -> str | None:
     return robot.running.deployment if robot.running is not None else None
-
-
-def _freeze(environment: Environment | None) -> tuple[HeldBack, ...]:
-    if environment is None or environment.freeze is None:
-        return ()
-    frozen = Frozen(environment.name, environment.freeze.by, environment.freeze.at, environment.freeze.why)
-    return (HeldBack(reason=frozen, text=sentence(frozen), clears=remedy(frozen), since=frozen.since),)
 
 
 def _newer(rows: Sequence[RobotRow], rollout: RolloutRow) -> str:
@@ -186,6 +212,8 @@ def _of_deployment(shown: Deployment, rollout: Whys | None, environment: Environ
             return "it was canceled"
         case DeploymentStatus.BUILT if environment is not None and environment.freeze is not None:
             return "it is built, and its environment is frozen"
+        case DeploymentStatus.BUILT if shown.waiting:
+            return "it is built, and waits"
         case DeploymentStatus.BUILT if environment is not None and not environment.auto_deploy:
             return f"it is built; auto_deploy of {environment.name} is off, so it waits for somebody to deploy it"
         case DeploymentStatus.BUILT:

@@ -33,6 +33,18 @@ class RobotEvent(msgspec.Struct, frozen=True, kw_only=True):
     service: str | None = None
 
 
+class PastWait(msgspec.Struct, frozen=True, kw_only=True):
+    """What held robots back from `since` until `until` (None: it does now). `text`: as it was seen last, with times in UTC; of one robot, or of
+    `robots` that waited for the same, of which `names` are the first."""
+
+    reason: Reason
+    text: str
+    since: datetime
+    until: datetime | None
+    robots: int = 1
+    names: tuple[RobotId, ...] = ()
+
+
 class RobotEvents(msgspec.Struct, frozen=True, kw_only=True):
     """Newest first; `cursor` goes on where this page ended, None: there are no more."""
 
@@ -46,7 +58,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     """One robot: what it runs, what is wanted of it, and why that is not the same. `there`: it runs what is wanted, healthy, and nothing
     holds it. Of a robot that is offline everything is as it last said. `reasons`: in order, the first is what to look at first.
     `deferring_since`: it holds off what is wanted of it since then; `overdue_since`: that is longer than its environment allows, since
-    then. `events`: newest first."""
+    then. `events`: newest first; `past`: what held it back before, newest first."""
 
     robot: RobotId
     project: ProjectName
@@ -65,12 +77,14 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     deferring_since: datetime | None = None
     overdue_since: datetime | None = None
     events: tuple[RobotEvent, ...] = ()
+    past: tuple[PastWait, ...] = ()
     schema: str = "lekiwi.why/1"
 
 
 class Whys(msgspec.Struct, frozen=True, kw_only=True):
     """Robots that are not where they should be, by name; of an environment, a deployment or a rollout. `text`: what is to be said of that
-    itself; `reasons`: what holds it back as a whole (a freeze); `total`: how many robots it has."""
+    itself; `reasons`: what holds it back as a whole (a freeze, an approval); `total`: how many robots it has; `past`: what held robots back before,
+    those that waited for the same together, newest first."""
 
     project: ProjectName
     environment: EnvironmentName | None
@@ -80,4 +94,5 @@ class Whys(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[HeldBack, ...] = ()
     deployment: DeploymentId | None = None
     rollout: RolloutId | None = None
+    past: tuple[PastWait, ...] = ()
     schema: str = "lekiwi.whys/1"

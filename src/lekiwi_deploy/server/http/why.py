@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar import get
 
 from lekiwi_deploy.errors import BadInput, NotFound
+from lekiwi_deploy.fleet.durations import moment
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.http.deployments import found
 from lekiwi_deploy.server.store import events, rollouts
@@ -17,13 +18,18 @@ from lekiwi_deploy.wire.why import RobotEvents, Why, Whys
 MAX_PAGE = 500
 RECENT = 10
 """How many events of a robot are shown with its reasons."""
+PAST = 20
+"""How many spans that held a robot back are looked at, where nobody asks for more."""
 
 
 @get("/api/robots/{robot:str}/why")
-async def why_this_robot(context: Context, robot: str) -> Why:
-    """What the robot runs, what is wanted of it, and what holds it back, in order."""
+async def why_this_robot(context: Context, robot: str, past: str | None = None, utc_offset_min: int = 0) -> Why:
+    """What the robot runs, what is wanted of it, and what holds it back, in order; and what did before, the last few times, or since `past` (a
+    time or span)."""
+    since = moment(past, context.now(), utc_offset_min, what="past") if past is not None else None
     async with context.database.transaction() as tx:
-        return await why_robot(tx, await robot_meant(tx, robot), recent=RECENT)
+        row = await robot_meant(tx, robot)
+        return await why_robot(tx, row, recent=RECENT, past=MAX_PAGE if since is not None else PAST, since=since)
 
 
 @get("/api/robots/{robot:str}/events")
@@ -45,7 +51,7 @@ async def show_events(context: Context, robot: str, limit: int = 50, before: int
 async def why_this_deployment(context: Context, deployment: str) -> Whys:
     """Why a deployment is not live everywhere: what it waits for itself, and the robots that do not run it."""
     async with context.database.transaction() as tx:
-        (view,) = await deployment_views(tx, context, [await found(tx, deployment)])
+        (view,) = await deployment_views(tx, context, [await found(tx, deployment)], full=True)
         return await why_deployment(tx, view)
 
 
@@ -63,7 +69,7 @@ async def why_this_rollout(context: Context, rollout: str) -> Whys:
 async def why_this_project(context: Context, project: str, environment: str | None = None) -> Whys:
     """Every robot of the project, or of one environment, that is not where it should be."""
     async with context.database.transaction() as tx:
-        return await why_environment(tx, ProjectName(project), environment)
+        return await why_environment(tx, ProjectName(project), environment, context.now())
 
 
 handlers = [why_this_robot, show_events, why_this_deployment, why_this_rollout, why_this_project]

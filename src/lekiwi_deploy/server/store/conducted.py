@@ -12,7 +12,16 @@ from lekiwi_deploy.fleet.undoing import Inverse
 from lekiwi_deploy.server.conducting_store import Stage
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.meanings import read_candidates
-from lekiwi_deploy.server.store import activations, audit, conducting, deployments, progress, quarantines, rollouts
+from lekiwi_deploy.server.store import (
+    activations,
+    audit,
+    conducting,
+    deployments,
+    progress,
+    quarantines,
+    rollouts,
+    waits,
+)
 from lekiwi_deploy.server.store.activations import Ran
 from lekiwi_deploy.server.store.conducting import Change, Changed, Deferring, Look, OpenRollout, SeenRow
 from lekiwi_deploy.server.store.database import Transaction
@@ -89,6 +98,8 @@ class PostgresConducting:
 
     async def record(self, id: str, changes: Sequence[Change], now: datetime) -> None:
         await conducting.record(self.tx, id, changes, now)
+        if changes:
+            await waits.note(self.tx, id, {one.robot: one.waiting for one in changes}, now)
 
     async def defer(self, changes: Sequence[Deferring], lock: Collection[str] = ()) -> None:
         await conducting.defer(self.tx, changes, lock)

@@ -131,6 +131,13 @@ async def newest_in(tx: Transaction, environment: str, deployments: Collection[s
     return {row.deployment: row for row in rows}
 
 
+async def ids_of_deployment(tx: Transaction, deployment: str) -> list[RolloutId]:
+    """Every rollout of the deployment, newest first."""
+    return await tx.rows(
+        "SELECT id FROM rollouts WHERE deployment = %s ORDER BY created_at DESC", (deployment,), RolloutId
+    )
+
+
 async def robots(tx: Transaction, id: str) -> list[RobotRow]:
     """The robots of a rollout, by name."""
     return await tx.rows(

@@ -462,10 +462,12 @@ CREATE TABLE waits (                            -- what held robots back, when: 
     key          text NOT NULL,                 -- wire.reasons.key
     reason       jsonb NOT NULL,                -- as it was seen last
     since        timestamptz NOT NULL,
-    until        timestamptz                    -- NULL: it does now
+    until        timestamptz,                   -- NULL: it does now
+    rollout      text                           -- in which it was
 );
 CREATE UNIQUE INDEX idx_waits_open ON waits (robot, key) WHERE until IS NULL;
 CREATE INDEX idx_waits_robot ON waits (robot, since DESC);
+CREATE INDEX idx_waits_rollout ON waits (rollout, since DESC);
 
 CREATE TABLE robot_changes (                    -- which robots the conductor is to look at anew: noted by triggers, dropped after a while
     robot        varchar(50) NOT NULL,
