@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from datetime import datetime
 
@@ -41,6 +42,12 @@ def scope_of(run: Run, branch: str | None) -> tuple[Scope, str]:
     return (said[0][0], said[0][1] or "") if said else (Scope.PROJECT, "")
 
 
+def flags_of(scope: Scope, of: str) -> str:
+    """The flags that mean this scope, to be pasted after a verb."""
+    flag = {Scope.ENVIRONMENT: "-e", Scope.BRANCH: "--branch", Scope.TAG: "--tag", Scope.ROBOT: "-r"}.get(scope)
+    return f" {flag} {shlex.quote(of)}" if flag else ""
+
+
 def whose(scope: Scope, of: str) -> str:
     """`environment staging`, `robots with hw=v2`, `all environments but previews`."""
     match scope:
@@ -71,6 +78,8 @@ def shown_value(one: Variable) -> Cell:
 def state_of(one: Variable) -> Cell:
     """Whether it is in force, and who is still without it."""
     behind = f", {plural(one.behind, 'robot')} without it" if one.behind else ""
+    if not one.declared and not one.behind:
+        return Cell("no service declares it", "dim")
     if one.live:
         return Cell(f"live{behind}", "yellow" if behind else "green")
     return Cell(f"next deploy{behind}", "yellow")
@@ -97,6 +106,8 @@ def carry_out(run: Run, asked: ChangeVariables, *, began: float) -> int:
             run.out.line(f"{sign} {name}{kind} {'would be ' if told.dry_run else ''}{verb}: {of}")
     if told.unchanged:
         run.out.line(f"= {', '.join(told.unchanged)} unchanged: {of}")
+    if told.nobody and (told.added or told.updated):
+        run.out.warn(f"nothing that is deployed, and no robot, is of {of} now: nobody gets it yet")
     if not told.changed:
         if not told.unchanged:
             run.out.line(f"nothing to change: {of}")

@@ -74,7 +74,8 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
     """The newest version of a name in a scope. `of`: the environment, branch, selector or robot (empty: the project). `value` None: a secret,
     removed, or `lost`: its key is. `fingerprint`: 12 hex digits that are equal when values of that name are, in this project only. `live`: every
     environment that it concerns was given it; otherwise it goes live with the next deployment. `behind`: how many robots run without this
-    version, though a service of theirs reads the name; `behind_robots`: the first of them by name, ten at most."""
+    version, though a service of theirs reads the name; `behind_robots`: the first of them by name, ten at most. `declared` false: something is
+    live or built there, and none of its services reads the name."""
 
     name: str
     scope: Scope
@@ -90,6 +91,7 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
     live: bool = False
     behind: int = 0
     behind_robots: tuple[str, ...] = ()
+    declared: bool = True
     schema: str = "lekiwi.variable/1"
 
 
@@ -135,7 +137,8 @@ class VariablesChanged(msgspec.Struct, frozen=True, kw_only=True):
     """`changed`: names whose value is another now; each is in `added`, `updated` or `removed`. `secrets`: those of them that are one.
     `environments`: where something live declares one of them, so that its next deployment matters. `undeclared`: names that no service
     declares, of what is live or newest there (`services`: which those have; none: nothing was deployed yet). `deployments`, `rollouts`: of
-    `apply`, by environment; `waiting`: environments where it is not rolled out yet, and why."""
+    `apply`, by environment; `waiting`: environments where it is not rolled out yet, and why. `nobody`: there is no environment now that it
+    concerns, as no robot has those labels, or nothing of that branch was deployed."""
 
     revision: int
     changed: tuple[str, ...]
@@ -150,6 +153,7 @@ class VariablesChanged(msgspec.Struct, frozen=True, kw_only=True):
     deployments: Mapping[str, str] = {}
     rollouts: Mapping[str, str] = {}
     waiting: Mapping[str, str] = {}
+    nobody: bool = False
     dry_run: bool = False
     undo: str = ""
     schema: str = "lekiwi.variables-changed/1"

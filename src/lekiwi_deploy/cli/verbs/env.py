@@ -8,7 +8,7 @@ import click
 
 from lekiwi_deploy.cli.flags import Verb, VerbGroup
 from lekiwi_deploy.cli.run import Run
-from lekiwi_deploy.cli.variables import began_now, carry_out, scope_of
+from lekiwi_deploy.cli.variables import began_now, carry_out, flags_of, scope_of
 from lekiwi_deploy.cli.verbs.env_files import pull, push
 from lekiwi_deploy.cli.verbs.env_look import diff, history, list_
 from lekiwi_deploy.cli.verbs.env_run import run_
@@ -74,7 +74,7 @@ def rm(run: Run, names: tuple[str, ...], branch: str | None, apply: bool, reason
     for name in names:
         checked_variable(name)
     if not yes:
-        confirm(f"Remove {', '.join(names)}?", f"lekiwi env rm {' '.join(names)} --yes")
+        confirm(f"Remove {', '.join(names)}?", f"lekiwi env rm {' '.join(names)}{flags_of(scope, of)} --yes")
     change = ChangeVariables(scope=scope, of=of, remove=tuple(dict.fromkeys(names)), apply=apply, reason=reason)
     return carry_out(run, change, began=began)
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 import msgspec
 
+from lekiwi_deploy.cli import git
 from lekiwi_deploy.cli.dotenv import Dotenv, file_text, line_for, read_dotenv, write_only_line
 from lekiwi_deploy.cli.flags import Verb
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import ago, plural
-from lekiwi_deploy.cli.variables import began_now, carry_out, scope_of, whose
+from lekiwi_deploy.cli.variables import began_now, carry_out, flags_of, scope_of, whose
 from lekiwi_deploy.errors import BadInput, Conflict, Failed
 from lekiwi_deploy.wire.variables import ChangeVariables, SetVariable, Variables
 
@@ -71,6 +72,9 @@ def pull(run: Run, file: str, force: bool) -> None:
     run.out.line(
         f"{file}: {plural(len(config), 'value')} of {run.flags.robot or found.environment}, revision {found.revision}"
     )
+    folder = Path(file).resolve().parent
+    if git.top(folder) is not None and git.ask(folder, "check-ignore", "--quiet", "--", Path(file).name) is None:
+        run.out.warn(f"git does not ignore {file}: add it to .gitignore, so that no commit takes it along")
     missing = [name for name in write_only if name not in kept]
     if missing:
         run.out.say(f"   write-only, as comments: {', '.join(missing)}")
@@ -123,7 +127,10 @@ def push(
         if gone:
             from lekiwi_deploy.cli.verbs.env import confirm
 
-            confirm(f"Remove {', '.join(gone)} of {whose(scope, of)}?", f"lekiwi env push {file} --prune --yes")
+            confirm(
+                f"Remove {', '.join(gone)} of {whose(scope, of)}?",
+                f"lekiwi env push {file}{flags_of(scope, of)} --prune --yes",
+            )
     return carry_out(run, change, began=began)
 
 

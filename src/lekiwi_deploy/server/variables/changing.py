@@ -78,6 +78,7 @@ async def change(
         deployments=applied.deployments,
         rollouts=applied.rollouts,
         waiting=applied.waiting,
+        nobody=not concerned,
         dry_run=asked.dry_run,
         undo=f"lekiwi undo {numbers[-1]}" if numbers else "",
     )

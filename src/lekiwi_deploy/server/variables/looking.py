@@ -12,7 +12,7 @@ from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.variables import LivePlace
 from lekiwi_deploy.server.targeting import environment_meant, robot_of
 from lekiwi_deploy.server.variables.behind import Behind, read_behind
-from lekiwi_deploy.server.variables.reach import Reach, read_reach, wheres
+from lekiwi_deploy.server.variables.reach import Reach, read_reach, undeclared, wheres
 from lekiwi_deploy.wire.ids import ProjectName
 from lekiwi_deploy.wire.variables import Scope, Variable, Variables
 
@@ -71,7 +71,7 @@ async def listed(
         variables=tuple(
             one
             for version in sorted(shown, key=_order)
-            if (one := seen.view(version)) and not (one.removed and one.live)
+            if (one := seen.view(version)) and (one.behind or not one.removed)
         ),
         revision=revision,
         live_revision=place.live_revision if place is not None else None,
@@ -139,6 +139,7 @@ class _Seen:
             live=self._live(version),
             behind=len(names),
             behind_robots=names[:10],
+            declared=not undeclared(self._reach.concerned(version.scope, version.of), [version.name])[0],
         )
 
     def _live(self, version: Version) -> bool:
