@@ -114,6 +114,9 @@ class SetVariable(msgspec.Struct, frozen=True, kw_only=True):
     value: str
     secret: bool | None = None
 
+    def __repr__(self) -> str:
+        return f"SetVariable({self.name!r}, …)"
+
 
 class ChangeVariables(msgspec.Struct, frozen=True, kw_only=True):
     """Sets and removes in one scope, all or nothing. `of`: of environments there may be several, joined by commas. `replace`: names that are
