@@ -36,7 +36,7 @@ def steps_at(pace: Pace, policy: Sequence[RolloutStep], robots: int, *, force: b
     Each step of the policy is kept, with its gates, and those that were asked for come in between; with `force` they come alone. Raises
     `Blocked` for everybody at once where the policy is gradual.
     """
-    asked = _asked(pace)
+    asked = _growing(_asked(pace), robots)
     if force or not policy:
         return asked
     if not asked:
@@ -72,6 +72,15 @@ def _asked(pace: Pace) -> tuple[RolloutStep, ...]:
             steps.append(RolloutStep(percent=share, soak_s=pace.soak_s, approval=by_hand and bool(steps)))
             share += wave
     return (*steps, RolloutStep(approval=by_hand))
+
+
+def _growing(steps: Sequence[RolloutStep], robots: int) -> tuple[RolloutStep, ...]:
+    """Without steps that would ask nobody new, of so few robots; the last one, for everybody, stays."""
+    kept: list[RolloutStep] = []
+    for step in steps:
+        if not kept or step is steps[-1] or _size(step, robots) > _size(kept[-1], robots):
+            kept.append(step)
+    return tuple(kept)
 
 
 def _size(step: RolloutStep, robots: int) -> int:

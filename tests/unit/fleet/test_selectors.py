@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from lekiwi_deploy.errors import BadInput
 from lekiwi_deploy.fleet.durations import Ago
-from lekiwi_deploy.fleet.selectors import Alias, Back, Commit, IdPrefix, Previous, Time, Version, Word, parse
+from lekiwi_deploy.fleet.selectors import (
+    Alias,
+    Back,
+    Commit,
+    IdPrefix,
+    Previous,
+    Time,
+    Version,
+    Word,
+    checked_alias,
+    parse,
+)
 
 
 @pytest.mark.parametrize(
@@ -72,3 +83,20 @@ def test_any_text_is_a_selector_or_bad_input(text: str) -> None:
 @given(st.text("0123456789abcdef", min_size=4, max_size=40))
 def test_a_commit_is_what_it_says(prefix: str) -> None:
     assert parse(f"commit:{prefix}") == Commit(prefix)
+
+
+@pytest.mark.parametrize("name", ["stable", "Stable", "last-good", "demo.2", "customer_a", "x"])
+def test_a_word_that_means_nothing_else_may_be_an_alias(name: str) -> None:
+    assert checked_alias(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "previous", "dep_2hX9kL3m", "dep_", "v2", "v2.2.9", "2.2.9", "@-1", "deadbeef", "abcdef0123", "yesterday", "3-days-ago", "2h",
+        "commit:abcd", "alias:stable", "a b", "", "-x", "a/b", "list", "rm", "set", "x" * 51, "ä", "main.lock",
+    ],
+)  # fmt: skip
+def test_what_reads_as_something_else_may_not_be_an_alias(name: str) -> None:
+    with pytest.raises(BadInput):
+        checked_alias(name)
