@@ -103,6 +103,7 @@ async def _made(
         source=SOURCE,
         roll_out=True,
         force=force,
+        metadata=msgspec.structs.replace(before.metadata, pace=None),
         error=None,
         rollout=None,
         claimed_by=None,
