@@ -80,7 +80,7 @@ def want(robot: SmallRobot, revision: int, **values: str) -> DeploymentRef:
     services = [web(port=PORT, health=CHECKS, content=str(revision), env=env)]
     services.append(web("plain", code="plain.py", port=PORT + 1, content="plain"))
     plain = SERVES.replace('("API_KEY", "PEM", "OWN")', "()")
-    ref = robot.server.release({"web.py": SERVES, "plain.py": plain, "number": str(revision)}, services)
+    ref: DeploymentRef = robot.server.release({"web.py": SERVES, "plain.py": plain, "number": str(revision)}, services)
     sealed = seal(values, robot.server.public_key)
     given = SealedVariables(environment="production", revision=revision, sealed=sealed, secrets=tuple(values))
     robot.server.want(ref, variables=given)

@@ -106,6 +106,22 @@ def test_a_service_gets_what_it_declares_and_the_disk_has_none_of_it(tenant: Ten
     assert not [event for event in tenant.server.events.values() if "secret123" in repr(event)]
 
 
+def test_only_an_agent_that_was_given_some_loads_what_opens_them(tenant: Tenant, halves: HalvesRobot) -> None:
+    halves.start()
+    assert halves.process is not None
+    maps, status = (Path(f"/proc/{halves.process.pid}/{name}") for name in ("maps", "status"))
+    ref = tenant.release()
+    tenant.want(ref, None)
+    tenant.server.healthy(ref, good=True)
+    assert "_sodium" not in maps.read_text()
+    before = int(status.read_text().partition("VmRSS:")[2].split()[0])
+    tenant.want(ref, tenant.given(1, API_KEY="secret123"))
+    tenant.says("secret123 None ")
+    assert "_sodium" in maps.read_text()
+    after = int(status.read_text().partition("VmRSS:")[2].split()[0])
+    print(f"{before} kB without variables, {after} kB with")
+
+
 def test_what_a_service_does_not_declare_it_does_not_get(tenant: Tenant, robot: AgentRobot) -> None:
     robot.start()
     ref = tenant.release(env=("MODE",))

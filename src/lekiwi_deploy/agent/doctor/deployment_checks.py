@@ -11,6 +11,8 @@ from lekiwi_deploy.agent.doctor.check import Check, fail, ok, warn
 from lekiwi_deploy.agent.journal import Journal, JournalCorrupt
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.supervisors.systemd.places import TARGET
+from lekiwi_deploy.agent.variables.keeping import Given, Variables
+from lekiwi_deploy.agent.variables.masking import Mask
 from lekiwi_deploy.content.manifests import read_manifest
 from lekiwi_deploy.content.slots import is_laid_out, verify_slot
 from lekiwi_deploy.errors import LekiwiError
@@ -86,6 +88,20 @@ def needs(paths: Paths, ledger: Ledger) -> Iterator[Check]:
                 yield fail(
                     "groups", f"{service.name} needs the group {group}, and there is none", f"groupadd --system {group}"
                 )
+
+
+def variables(paths: Paths, ledger: Ledger) -> Iterator[Check]:
+    """Whether what the server gave can be opened, of what runs and of what could be gone back to. No value is shown."""
+    known = Variables(paths, Mask())
+    for id in (ledger.live, ledger.came_from):
+        given = known.of(id) if id is not None else Given()
+        if given.trouble is not None:
+            lost = "it is not started again" if id == ledger.live else "it cannot be gone back to"
+            fix = f"is {paths.key} the key that it joined with? if not: lekiwi robots rejoin NAME"
+            yield fail("variables", f"those of {id} cannot be opened ({given.trouble}), so {lost}", fix)
+        elif given.kept is not None and id == ledger.live:
+            names = ", ".join(sorted(given.values)) or "none"
+            yield ok("variables", f"{given.kept.given.environment} revision {given.kept.given.revision}: {names}")
 
 
 def boots(paths: Paths, ledger: Ledger) -> Check | None:

@@ -86,6 +86,7 @@ def _deployments(paths: Paths) -> Iterator[Check]:
         return
     yield from deployment_checks.slots(paths, ledger)
     yield from deployment_checks.needs(paths, ledger)
+    yield from deployment_checks.variables(paths, ledger)
     boots = deployment_checks.boots(paths, ledger)
     if boots is not None:
         yield boots

@@ -34,7 +34,9 @@ _BOTH = (
     "KeyringMode=private",
     "SystemCallArchitectures=native",
     "DevicePolicy=closed",
+    "LimitCORE=0",
 )
+"""No core files: the root half has opened variables in its memory, the net half the robot's key."""
 _RIGHTS = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_KILL CAP_SETUID CAP_SETGID"
 """Of root: the files of every service and of the net half, signals to services, commands as their users."""
 _FOLDERS = "/opt/lekiwi /etc/lekiwi /etc/systemd/system /run/lekiwi /run/systemd/system"
