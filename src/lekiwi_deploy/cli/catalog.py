@@ -27,6 +27,7 @@ VERBS: Mapping[str, Entry] = MappingProxyType(
         "link": Entry(_START, "link", "link", "Link this folder to a project, and git to the server."),
         "deploy": Entry(_SHIP, "deploy", "deploy", "Deploy this folder, or a branch, tag or commit."),
         "rollback": Entry(_SHIP, "rollback", "rollback", "Go back: to the last good one, a version, a time."),
+        "undo": Entry(_SHIP, "undo", "undo", "Take the last change back, of any kind, or a certain one."),
         "rollout": Entry(_SHIP, "rollout", "rollout", "Look at a gradual rollout, and steer it."),
         "preview": Entry(_SHIP, "preview", "preview", "Branches on lent robots: list, open, prolong, end."),
         "promote": Entry(_SHIP, "promote", "promote", "What runs in one environment to another, byte for byte."),
@@ -46,7 +47,7 @@ VERBS: Mapping[str, Entry] = MappingProxyType(
         "inspect": Entry(_LOOK, "inspect", "inspect", "One deployment: what it is, how it fares."),
         "diff": Entry(_LOOK, "diff", "diff", "What differs between two deployments or environments."),
         "logs": Entry(_LOOK, "logs", "logs", "What the robots' services write, and what builds wrote."),
-        "activity": Entry(_LOOK, "activity", "activity", "Who changed what."),
+        "activity": Entry(_LOOK, "activity", "activity", "Who changed what, why, and how to take it back."),
         "open": Entry(_LOOK, "open", "open_", "Open the server in a browser."),
         "environments": Entry(
             _FLEET, "environments", "environments", "Where deployments go: branch, robots and policy of each."

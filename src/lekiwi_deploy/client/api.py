@@ -48,6 +48,8 @@ from lekiwi_deploy.wire.changes import (
     Moved,
     Redeploy,
     SetAlias,
+    Undo,
+    Undone,
 )
 from lekiwi_deploy.wire.environments import (
     DrainRobot,
@@ -128,9 +130,14 @@ class Api:
         where = path("api", "projects", project, "environments", environment, "unfreeze")
         return self.transport.call("POST", where, Environment, body=FreezeRequest(reason))
 
-    def activity(self, project: str, *, limit: int | None = None) -> tuple[Audit, ...]:
+    def activity(self, project: str, query: Query | None = None) -> tuple[Audit, ...]:
+        """Newest first. `query`: environment, type, since, limit, cursor, utc_offset_min."""
         where = path("api", "projects", project, "activity")
-        return self.transport.call("GET", where, tuple[Audit, ...], query={"limit": limit})
+        return self.transport.call("GET", where, tuple[Audit, ...], query=query)
+
+    def undo(self, project: str, body: Undo) -> Undone:
+        """Takes a change back, or says which one that would be."""
+        return self.transport.call("POST", path("api", "projects", project, "undo"), Undone, body=body)
 
     def create_environment(self, project: str, environment: NewEnvironment) -> Environment:
         return self.transport.call(
@@ -350,8 +357,10 @@ class Api:
 
     # -- why
 
-    def why_robot(self, robot: str) -> Why:
-        return self.transport.call("GET", path("api", "robots", robot, "why"), Why)
+    def why_robot(self, robot: str, *, past: str | None = None, utc_offset_min: int = 0) -> Why:
+        """`past`: with all that held it back since then."""
+        query: Query | None = {"past": past, "utc_offset_min": utc_offset_min} if past is not None else None
+        return self.transport.call("GET", path("api", "robots", robot, "why"), Why, query=query)
 
     def why_deployment(self, deployment: str) -> Whys:
         return self.transport.call("GET", path("api", "deployments", deployment, "why"), Whys)

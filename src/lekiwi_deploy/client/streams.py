@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from lekiwi_deploy.client.address import path
 from lekiwi_deploy.client.transport import Query, Transport
 from lekiwi_deploy.errors import LekiwiError, TimedOut, Unavailable
-from lekiwi_deploy.wire.api import LogEntry
+from lekiwi_deploy.wire.api import Audit, LogEntry
 from lekiwi_deploy.wire.ids import DeploymentId, ProjectName, RolloutId
 from lekiwi_deploy.wire.progress import Closed, Progress, RolloutFinished, RolloutStarted
 
@@ -82,6 +82,38 @@ def follow_logs(
                 if line:
                     entry = transport.decoded_line(line, LogEntry, where)
                     cursor = entry.cursor
+                    yield entry
+            if not follow:
+                return
+            back.wait(Unavailable(f"{transport.address} ended the stream early"))
+        except Unavailable as error:
+            back.wait(error)
+
+
+def follow_activity(
+    transport: Transport,
+    project: ProjectName | str,
+    query: Query,
+    *,
+    follow: bool,
+    give_up_s: float = 3600.0,
+    lost: Lost | None = None,
+) -> Generator[Audit, None, None]:
+    """Changes, oldest first: all that there are (or the last `limit` of `query`), then, with `follow`, what comes, until the caller stops.
+
+    Taken up again after the last one seen, as `follow_progress`.
+    """
+    where = path("api", "projects", project, "activity")
+    back = _Return(transport, None, give_up_s, lost)
+    cursor: int | None = None
+    while True:
+        given = dict(query) if cursor is None else {**query, "cursor": cursor, "limit": None}
+        try:
+            for line in transport.lines(where, query={**given, "follow": follow}):
+                back.reset()
+                if line:
+                    entry = transport.decoded_line(line, Audit, where)
+                    cursor = max(cursor or 0, entry.seq)
                     yield entry
             if not follow:
                 return

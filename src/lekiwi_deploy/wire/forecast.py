@@ -54,11 +54,12 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ForecastRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a deployment that is there: `deployment`, a selector; None: of one that is not built yet. `pushed`: it comes by a git push;
-    `pace`: as of `NewDeployment`."""
+    """Of a deployment that is there: `deployment`, a selector; or of `ref`, a branch, tag or commit that was pushed, which may be built already;
+    neither: of one that is not built yet. `pushed`: it comes by a git push; `pace`: as of `NewDeployment`."""
 
     environment: str | None = None
     deployment: str | None = None
+    ref: str | None = None
     pushed: bool = False
     force: bool = False
     pace: Pace | None = None

@@ -75,7 +75,7 @@ def deploy(
     if dry_run:
         from lekiwi_deploy.cli.foretelling import show
 
-        plan = run.api.forecast(project, ForecastRequest(environment=run.environment, force=force, pace=pace))
+        plan = run.api.forecast(project, ForecastRequest(environment=run.environment, ref=ref, force=force, pace=pace))
         show(run, plan)
         out.object(plan)
         return 0

@@ -13,7 +13,8 @@ from lekiwi_deploy.wire.pace import Pace
 
 
 class DeploymentMetadata(msgspec.Struct, frozen=True, kw_only=True):
-    """The `metadata` column. `meta`: what the user gave with `--meta`; `pace`: how fast it goes to robots, as somebody asked; `services`
+    """The `metadata` column. `meta`: what the user gave with `--meta`; `pace`: how fast it goes to robots, as somebody asked;
+    `min_success`, `skip_offline`: in place of those of the policy; `services`
     and `platforms` (keys; empty: runs anywhere)
     are the manifest's, filled in when it is built."""
 
@@ -21,6 +22,8 @@ class DeploymentMetadata(msgspec.Struct, frozen=True, kw_only=True):
     services: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
     pace: Pace | None = None
+    min_success: float | None = None
+    skip_offline: bool | None = None
 
 
 class DeploymentRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,5 +183,15 @@ async def meant(
             "commit": commit_prefix,
             "ids": list(ids),
         },
+        DeploymentRow,
+    )
+
+
+async def built_of(tx: Transaction, project: str, commit: str) -> DeploymentRow | None:
+    """The newest of the project that was built out of this commit (whole)."""
+    return await tx.row(
+        "SELECT * FROM deployments WHERE project = %s AND commit_sha = %s AND status = 'built' AND package_hash IS NOT NULL "
+        "ORDER BY created_at DESC, id LIMIT 1",
+        (project, commit),
         DeploymentRow,
     )
