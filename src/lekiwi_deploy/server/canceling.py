@@ -36,7 +36,11 @@ async def cancel(tx: Transaction, context: Context, identity: Identity, row: Dep
         closed = Closed("canceled", f"canceled by {identity.name}{because}")
         await progress.append(tx, row.id, [closed], context.now(), close=True)
         await _record(tx, identity, row, row.environment, asked, "build")
-        text = "its build is stopped and every process of it ended" if row.status == "building" else "it is not built"
+        text = (
+            "every process of it has ended, and nothing was sent to a robot"
+            if row.status == "building"
+            else "it was not begun"
+        )
         return await _answer(tx, context, row, stopped="build", text=text)
     waiting = [one for one in await approvals.open_of(tx, [row.id]) if asked.environment in (None, one.environment)]
     for request in waiting:
@@ -90,10 +94,9 @@ async def _stop_waves(
         text += f", and {_robots(took)} that took it go back to {back_to}" if back_to and took else ""
         text += f"; {back_to} is live again" if back_to else "; nothing is live there, as before"
     else:
-        text = (
-            f"nobody else is asked in {found.environment}: {_robots(took)} took it and keep it, {_robots(rest)} did not "
-            "confirm it; a robot that is switching finishes"
-        )
+        kept = f"{_robots(took)} took it and {'keeps' if took == 1 else 'keep'} it" if took else "no robot confirmed it"
+        left = f", {_robots(rest)} did not" if took and rest else ""
+        text = f"nobody else is asked in {found.environment}: {kept}{left}; a robot that is switching finishes"
         place = Place(found.project, found.environment, len(await robots.environments_with_robots(tx, found.project)))
         undo = undo_text(place, "deploy", found.previous)
     return await _answer(tx, context, row, stopped="rollout", text=text, took=took, reverting=reverting, undo=undo)

@@ -22,6 +22,8 @@ async def conclude(
 ) -> None:
     """Writes the verdict of `decided`, if it is one and differs from what is recorded, and does what follows from it."""
     verdict, before = decided.verdict, RolloutStatus(rollout.status)
+    if before is RolloutStatus.CANCELED:  # a person ended it: that is its verdict, and nothing failed
+        return
     if verdict.status in (before, RolloutStatus.ROLLING) or (
         before is not RolloutStatus.ROLLING and not rollout.active
     ):
