@@ -6,51 +6,35 @@ next is decided by a hash of robot and rollout, not by when it joined.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
 
-from lekiwi_deploy.fleet.labels import parse_selector
+from lekiwi_deploy.fleet.cohort import ALL, Cohort, Fate, Member, able, asked, bucket
+from lekiwi_deploy.fleet.durations import span_text
 from lekiwi_deploy.wire.ids import RobotId
 from lekiwi_deploy.wire.policy import RolloutStep
+from lekiwi_deploy.wire.reasons import Reason
+
+__all__ = [
+    "Course",
+    "Fate",
+    "Member",
+    "Pause",
+    "Turn",
+    "Waits",
+    "bucket",
+    "share_size",
+    "steps_of",
+    "take_turn",
+    "turn",
+]
 
 replace = msgspec.structs.replace
-
-ALL = RolloutStep()
-"""The last step: everybody. Added when the steps do not end with it."""
-
-
-class Fate(StrEnum):
-    """How a robot fares, as far as the course looks at it."""
-
-    FREE = "free"  # may be asked
-    BARRED = "barred"  # may not (pinned, quarantined there, not built for it): `Standing` says why
-    UNDER_WAY = "under_way"  # asked, an answer is expected
-    AWAY = "away"  # asked, but not there: it holds nothing up
-    HEALTHY = "healthy"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One robot. `well`: what it runs now is healthy. A robot that is not well goes first: a broken version never blocks its own fix."""
-
-    id: RobotId
-    fate: Fate
-    online: bool = True
-    well: bool = True
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def asked(self) -> bool:
-        """Whether it was given the deployment by this rollout."""
-        return self.fate not in (Fate.FREE, Fate.BARRED)
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -64,7 +48,8 @@ class Pause(msgspec.Struct, frozen=True):
 class Course(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where a rollout stands, as it is stored. `at`: its step, from 0; `passed_at`: when that step's robots were healthy enough; `approved`:
     steps that a person let begin; `stopped`: why it stopped for good, in one line; `told`: what followers were told last that it waits
-    for (`2 soak`)."""
+    for (`2 soak`); `min_success`: percent of all robots that must confirm; `skip_offline`: robots that were off when it began are left out;
+    `expires_s`: how long a robot that does not take it is waited for; `later`: why robots that nothing else holds back are not asked."""
 
     steps: tuple[RolloutStep, ...] = ()
     at: int = 0
@@ -75,6 +60,10 @@ class Course(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_failures: int | None = None
     stopped: str | None = None
     told: str = ""
+    min_success: float | None = None
+    skip_offline: bool = False
+    expires_s: float | None = None
+    later: Reason | None = None
 
     @property
     def length(self) -> int:
@@ -95,7 +84,8 @@ class Waits(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What to do now. `course`: to store, if it differs; `ask`: who is asked now, in order; `waits`: why not more, `until` when it ends by
-    itself; `stopped`: why the rollout must stop, in one line; `over`: every step is behind it."""
+    itself; `stopped`: why the rollout must stop, in one line; `over`: every step is behind it; `nobody`: nobody tried the step for too long, in
+    one line: nobody waits for that any more."""
 
     course: Course
     ask: tuple[RobotId, ...] = ()
@@ -103,6 +93,7 @@ class Turn:
     until: datetime | None = None
     stopped: str | None = None
     over: bool = False
+    nobody: str | None = None
 
 
 def steps_of(steps: Sequence[RolloutStep]) -> tuple[RolloutStep, ...]:
@@ -113,46 +104,51 @@ def steps_of(steps: Sequence[RolloutStep]) -> tuple[RolloutStep, ...]:
 
 
 def turn(course: Course, members: Collection[Member], salt: str, now: datetime) -> Turn:
-    """What a rollout does now. `salt`: what its order is drawn from, the rollout's id."""
+    """`take_turn` of these robots. `salt`: what their order is drawn from, the rollout's id."""
+    return take_turn(course, Cohort(salt, members), now)
+
+
+def take_turn(course: Course, cohort: Cohort, now: datetime) -> Turn:
+    """What a rollout does now."""
     steps = steps_of(course.steps)
-    why = course.stopped or _limit(course, members)
+    why = course.stopped or _limit(course, cohort)
     if why is not None:
         return _stopped(course, why)
     while course.at < len(steps):
-        result = _step(course, steps[course.at], members, salt, now)
+        result = _step(course, steps[course.at], cohort, now)
         if result is not None:
             return result
         course = replace(course, at=course.at + 1, passed_at=None)
-    late = _ordered([one for one in members if one.fate is Fate.FREE], salt)
-    return Turn(course, ask=() if course.paused is not None else _room(course, steps[-1], late, members), over=True)
+    if course.paused is not None:
+        return Turn(course, over=True)
+    cohort.enter(steps[-1])
+    return Turn(course, ask=cohort.first(cohort.share[Fate.FREE], course.in_flight), over=True)
 
 
 def _stopped(course: Course, why: str) -> Turn:
     return Turn(replace(course, stopped=why), stopped=why)
 
 
-def _step(course: Course, step: RolloutStep, members: Collection[Member], salt: str, now: datetime) -> Turn | None:
+def _step(course: Course, step: RolloutStep, cohort: Cohort, now: datetime) -> Turn | None:
     """None: this step is behind the rollout."""
     if course.paused is not None:
         return Turn(course, waits=Waits.PAUSED)
     if step.approval and course.at not in course.approved:
         return Turn(course, waits=Waits.APPROVAL)
-    share = [one for one in members if _selected(step, one)]
-    asked = [one for one in share if one.asked]
-    size = share_size(step, share)
-    free = [one for one in share if one.fate is Fate.FREE]
-    missing = max(0, size - len(asked))
-    if missing and free:
-        ask = _room(course, step, _ordered(free, salt)[:missing], members)
+    cohort.enter(step)
+    share = cohort.share
+    size = _size(step, able(share))
+    missing = max(0, size - asked(share))
+    if missing and share[Fate.FREE]:
+        ask = cohort.first(missing, course.in_flight)
         return Turn(replace(course, passed_at=None), ask=ask, waits=Waits.ROBOTS if len(ask) < missing else None)
-    if any(one.fate is Fate.UNDER_WAY for one in asked):
+    if share[Fate.UNDER_WAY]:
         return Turn(replace(course, passed_at=None), waits=Waits.ROBOTS)
-    healthy = sum(one.fate is Fate.HEALTHY for one in asked)
-    failed = sum(one.fate is Fate.FAILED for one in asked)
+    healthy, failed = share[Fate.HEALTHY], share[Fate.FAILED]
     last = course.at == len(steps_of(course.steps)) - 1
-    if not last and size and not healthy and not failed:
+    if not last and not healthy and not failed and (size or share[Fate.EXPIRED]):
         # Nobody has tried it: that proves nothing, so nothing follows from it.
-        return Turn(course, waits=Waits.NOBODY)
+        return Turn(course, waits=Waits.NOBODY, nobody=None if size else _nobody(course))
     if healthy * 100 < step.success * (healthy + failed) and not last:
         asked_for = f"{step.success:g} % wanted"
         return _stopped(course, f"step {course.at + 1}: {healthy} of {healthy + failed} healthy, {asked_for}")
@@ -163,9 +159,16 @@ def _step(course: Course, step: RolloutStep, members: Collection[Member], salt: 
     return None
 
 
+def _nobody(course: Course) -> str:
+    return f"step {course.at + 1}: no robot took it within {span_text(course.expires_s or 0.0)}"
+
+
 def share_size(step: RolloutStep, share: Sequence[Member]) -> int:
     """How many robots have been asked when the step is over, out of those that it selects; robots that may not be asked do not count."""
-    able = sum(one.fate is not Fate.BARRED for one in share)
+    return _size(step, sum(one.fate not in (Fate.BARRED, Fate.EXPIRED) for one in share))
+
+
+def _size(step: RolloutStep, able: int) -> int:
     if step.robots is not None:
         return min(step.robots, able)
     if step.percent is not None:
@@ -173,49 +176,9 @@ def share_size(step: RolloutStep, share: Sequence[Member]) -> int:
     return able
 
 
-def bucket(robot: RobotId, salt: str) -> float:
-    """Where a robot stands in the order of a rollout, 0 to 1: the same for ever, and independent of other rollouts."""
-    digest = hashlib.sha256(f"{salt}\0{robot}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def _ordered(free: Sequence[Member], salt: str) -> list[Member]:
-    """Who is asked first: robots that are there, before those that are not; those that are not well; then by bucket."""
-    return sorted(free, key=lambda one: (not one.online, one.well, bucket(one.id, salt), one.id))
-
-
-def _selected(step: RolloutStep, member: Member) -> bool:
-    return step.select is None or parse_selector(step.select).fits(member.labels)
-
-
-def _room(
-    course: Course, step: RolloutStep, wanted: Sequence[Member], members: Collection[Member]
-) -> tuple[RobotId, ...]:
-    """As many of `wanted`, in order, as may be under way at once. A robot that is not there takes no room: it is asked when it returns."""
-    under_way = [one for one in members if one.fate is Fate.UNDER_WAY]
-    total = len(under_way)
-    groups = Counter(_group(step, one) for one in under_way)
-    chosen: list[RobotId] = []
-    for one in wanted:
-        if one.online:
-            if course.in_flight is not None and total >= course.in_flight:
-                continue
-            group = _group(step, one)
-            if step.max_unavailable is not None and groups[group] >= step.max_unavailable:
-                continue
-            total += 1
-            groups[group] += 1
-        chosen.append(one.id)
-    return tuple(chosen)
-
-
-def _group(step: RolloutStep, member: Member) -> str:
-    return "" if step.per is None else member.labels.get(step.per, "")
-
-
-def _limit(course: Course, members: Collection[Member]) -> str | None:
+def _limit(course: Course, cohort: Cohort) -> str | None:
     """Whether it failed on too many robots, in all steps together."""
-    fates = Counter(one.fate for one in members)
+    fates = cohort.fates
     failed, tried = fates[Fate.FAILED], fates[Fate.FAILED] + fates[Fate.HEALTHY]
     limit = max(2, math.ceil(tried * 0.02)) if course.max_failures is None else course.max_failures
     on_all = failed == tried and not fates[Fate.UNDER_WAY]  # whoever still tries may yet prove that it works

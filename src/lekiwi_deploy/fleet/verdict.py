@@ -29,18 +29,24 @@ def judge(
     superseded: int,
     total: int,
     goes_on: bool = False,
+    skipped: int = 0,
+    short: bool = False,
+    min_success: float | None = None,
 ) -> Verdict:
     """The verdict: rolling while an answer is still expected; then done when nothing failed, partial when some confirmed and
     some did not get it. None confirmed: rolled_back when those that tried run what they ran before, else failed.
     `barred`: robots that could not even try (quarantined there, not built for them); `superseded`: taken elsewhere meanwhile;
-    `goes_on`: robots are still to be asked."""
+    `goes_on`: robots are still to be asked; `skipped`: robots that were left out from the start; `short`: nobody was there to prove a step, so the
+    others were not asked; `min_success`: percent of all robots, save those left out, that must be confirmed, else it is partial."""
     blamed = rolled_back + failed + barred
     if under_way or goes_on:
         status = RolloutStatus.ROLLING
     elif superseded and superseded == total:
         status = RolloutStatus.SUPERSEDED
     elif not blamed:
-        status = RolloutStatus.DONE
+        wanted = total - skipped
+        missed = min_success is not None and confirmed * 100 < min_success * wanted
+        status = RolloutStatus.PARTIAL if short or missed else RolloutStatus.DONE
     elif confirmed:
         status = RolloutStatus.PARTIAL
     elif rolled_back and not failed:

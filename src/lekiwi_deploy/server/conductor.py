@@ -13,20 +13,21 @@ from datetime import datetime, timedelta
 import msgspec
 
 from lekiwi_deploy.errors import LekiwiError
-from lekiwi_deploy.fleet.rollout import CONFIRMED, Plan, Seen, Standing, Target, plan
+from lekiwi_deploy.fleet.rollout import CONFIRMED, Fleet, Plan, Standing, Target
 from lekiwi_deploy.server.conclusion import conclude
 from lekiwi_deploy.server.conducting_store import ConductingStore, Stage
 from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.looking import Memory, look
 from lekiwi_deploy.server.overdue import escalate
 from lekiwi_deploy.server.store import activations, conducting
 from lekiwi_deploy.server.store.conducted import stage_of
-from lekiwi_deploy.server.store.conducting import Change, Deferring, OpenRollout, SeenRow
+from lekiwi_deploy.server.store.conducting import Change, Deferring, OpenRollout
 from lekiwi_deploy.wire.api import RobotStatus, RolloutStatus
 from lekiwi_deploy.wire.ids import RobotId
 from lekiwi_deploy.wire.link import Report
 from lekiwi_deploy.wire.policy import Policy
 from lekiwi_deploy.wire.progress import Body, RobotMoved
-from lekiwi_deploy.wire.reasons import HOLDING_OFF, Drained, Overdue, Pinned, Unplaced
+from lekiwi_deploy.wire.reasons import HOLDING_OFF, Overdue
 
 PERIOD_S = 2.0
 _RAN = {RobotStatus.HEALTHY, RobotStatus.GOOD, RobotStatus.ROLLED_BACK, RobotStatus.FAILED}
@@ -35,24 +36,32 @@ _log = logging.getLogger("lekiwi.conductor")
 
 async def run(context: Context) -> None:
     """Advances rollouts for ever."""
-    since, stage = context.now(), stage_of(context)
+    since, stage, memory = context.now(), stage_of(context), Memory()
     with context.nudges.subscribe("rollout") as hints:
-        again = await advance_due(stage, since, look="all")
+        again = await advance_due(stage, since, look="all", memory=memory)
         while True:
             heard = await hints.wait(PERIOD_S)
-            again = await advance_due(stage, since, heard | again, look="hinted" if heard else "open")
+            far: conducting.Look = "hinted" if heard else "open"
+            again = await advance_due(stage, since, heard | again, look=far, memory=memory)
 
 
 async def advance_due(
-    stage: Stage, listening_since: datetime, hints: Collection[str] = (), *, look: conducting.Look = "hinted"
+    stage: Stage,
+    listening_since: datetime,
+    hints: Collection[str] = (),
+    *,
+    look: conducting.Look = "hinted",
+    memory: Memory | None = None,
 ) -> set[str]:
-    """Takes a step of each rollout that `hints` or `look` point at. Returns those that could not be advanced, to try again."""
+    """Takes a step of each rollout that `hints` or `look` point at. Returns those that could not be advanced, to try again. `memory`: what is
+    kept from step to step, only to be quick."""
     failed: set[str] = set()
+    memory = Memory() if memory is None else memory
     async with stage.open() as store:
         ids = await store.due(hints, look, stage.now())
     for id in ids:
         try:
-            await advance(stage, id, listening_since)
+            await advance(stage, id, listening_since, memory)
         except LekiwiError as error:
             _log.warning("rollout %s: %s", id, error.message)
             failed.add(id)
@@ -62,28 +71,27 @@ async def advance_due(
     return failed
 
 
-async def advance(stage: Stage, id: str, listening_since: datetime) -> None:
+async def advance(stage: Stage, id: str, listening_since: datetime, memory: Memory | None = None) -> None:
     """One step of one rollout. `listening_since`: when this process began, before which it saw no robot."""
+    memory = Memory() if memory is None else memory
+    kept = memory.take(id)  # put back only when the step stands
     async with stage.open() as store:
         rollout = await store.claim(id)
         if rollout is None:
             return
-        if rollout.active and rollout.kind != "robot":
-            await store.settle(id, rollout.project, rollout.environment)
-        rows = {row.robot: row for row in await store.seen(id)}
         now = stage.now()
-        decided = plan(_target(rollout, listening_since), [_seen(row) for row in rows.values()], now, rollout.course)
-        await _write(store, rollout, rows, decided, now)
+        kept = await look(store, rollout, kept, now)
+        decided = kept.fleet.plan(_target(rollout, listening_since), now, rollout.course)
+        await _write(store, rollout, kept.fleet, decided, now)
         await conclude(store, stage, rollout, decided, now)
+    memory.keep(id, kept)
 
 
-async def _write(
-    store: ConductingStore, rollout: OpenRollout, rows: dict[RobotId, SeenRow], decided: Plan, now: datetime
-) -> None:
+async def _write(store: ConductingStore, rollout: OpenRollout, fleet: Fleet, decided: Plan, now: datetime) -> None:
     defers = [
-        Deferring(robot=id, since=one.deferring_since)
-        for id, one in decided.standings.items()
-        if one.deferring_since != rows[id].deferring_since
+        Deferring(robot=id, since=decided.standings[id].deferring_since)
+        for id in decided.changed
+        if decided.standings[id].deferring_since != fleet.robot(id).deferring_since
     ]
     if defers:
         await store.defer(defers, lock=decided.assign)
@@ -101,10 +109,10 @@ async def _write(
             now=now,
         )
     told = f"{decided.waits.at} {decided.waits.what}" if decided.waits is not None else ""
-    course = msgspec.structs.replace(decided.course, told=told)
+    course = msgspec.structs.replace(decided.course, told=told, later=decided.later)
     if course != rollout.course:
         await store.set_course(rollout.id, course)
-    await store.record(rollout.id, [_change(rollout, id, decided.standings[id]) for id in decided.changed], now)
+    await store.record(rollout.id, [_change(rollout, id, decided) for id in decided.changed], now)
     ran = [
         activations.Ran(
             robot=robot,
@@ -131,24 +139,25 @@ async def _write(
             failed=verdict.failed,
         )
     if ran:
-        good = sum(one.status is RobotStatus.GOOD for one in decided.standings.values())
-        healthy = sum(one.confirmed or decided.standings[id].status in CONFIRMED for id, one in rows.items())
-        await store.count_activation(rollout.id, good=good, healthy=healthy, total=verdict.total)
+        await store.count_activation(rollout.id, good=decided.good, healthy=decided.ever, total=verdict.total)
     if rollout.status == RolloutStatus.ROLLING:
-        moved: list[Body] = [told_of(robot, rows[robot].report, decided.standings[robot]) for robot in decided.moved]
+        moved: list[Body] = [
+            told_of(robot, fleet.robot(robot).report, decided.standings[robot]) for robot in decided.moved
+        ]
         waits: list[Body] = [decided.waits] if decided.waits is not None and told != rollout.course.told else []
         await store.tell(rollout.id, [*moved, *waits], now)
     await escalate(store, rollout, decided, now)
 
 
-def _change(rollout: OpenRollout, robot: RobotId, one: Standing) -> Change:
+def _change(rollout: OpenRollout, robot: RobotId, decided: Plan) -> Change:
+    one = decided.standings[robot]
     told = any(isinstance(reason, Overdue) for reason in one.waiting)
     holds_off = one.deferring_since is not None and any(isinstance(reason, HOLDING_OFF) for reason in one.waiting)
     return Change(
         robot=robot,
         status=one.status,
         outcome=one.outcome,
-        waiting=one.waiting,
+        waiting=() if one is decided.standings.later else one.waiting,  # that is kept with the rollout
         confirmed=one.status in CONFIRMED,
         look_at=one.deferring_since + _limit(rollout) if one.deferring_since and holds_off and not told else None,
     )
@@ -170,38 +179,10 @@ def _target(rollout: OpenRollout, listening_since: datetime) -> Target:
         listening_since=listening_since,
         defer_limit=_limit(rollout),
         rollout=rollout.id,
+        began=rollout.created_at,
+        skip_offline=rollout.course.skip_offline,
+        expires=None if rollout.course.expires_s is None else timedelta(seconds=rollout.course.expires_s),
     )
-
-
-def _seen(row: SeenRow) -> Seen:
-    pin = None
-    if row.by_hand and row.desired is not None and row.pinned_at is not None:
-        pin = Pinned(row.desired, row.pinned_by or "", row.pinned_at)
-    return Seen(
-        id=row.robot,
-        status=RobotStatus(row.status),
-        joined=row.joined,
-        online=row.online,
-        last_seen_at=row.last_seen_at,
-        platform=row.platform,
-        cloned_at=row.cloned_at,
-        pin=pin,
-        generation=row.generation,
-        assigned=row.assigned,
-        assigned_at=row.assigned_at,
-        report=row.report,
-        outcome=row.outcome,
-        waiting=row.waiting,
-        deferring_since=row.deferring_since,
-        labels=row.labels,
-        out=_out(row),
-    )
-
-
-def _out(row: SeenRow) -> Drained | Unplaced | None:
-    if row.drained_by is not None and row.drained_at is not None:
-        return Drained(by=row.drained_by, since=row.drained_at, why=row.drained_why or "")
-    return None if row.unplaced is None else Unplaced(environment=row.environment, selects=row.unplaced)
 
 
 def told_of(robot: RobotId, report: Report | None, one: Standing) -> RobotMoved:

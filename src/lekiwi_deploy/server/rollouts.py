@@ -141,7 +141,7 @@ async def begin(
         live=0,
         pending=0,
         failed=0,
-        course=_course(live.policy, steps) if kind == "deploy" or steps is not None else Course(),
+        course=_course(live.policy, steps, deployment, way_back=kind != "deploy" and steps is None),
     )
     await store.insert_rollout(row, key)
     await _supersede(store, deployment.project, environment, None if kind != "robot" else robots or (), now, but=id)
@@ -159,11 +159,21 @@ async def begin(
     return id
 
 
-def _course(policy: Policy | None, steps: tuple[RolloutStep, ...] | None) -> Course:
-    """How a new deployment reaches robots under this policy, as it is now: a later change does not touch rollouts that are under way."""
-    policy = policy or Policy()
+def _course(
+    policy: Policy | None, steps: tuple[RolloutStep, ...] | None, deployment: DeploymentRow, *, way_back: bool
+) -> Course:
+    """How a deployment reaches robots under this policy, as it is now: a later change does not touch rollouts that are under way. A way back
+    goes to everybody at once, and leaves nobody out."""
+    policy, asked = policy or Policy(), deployment.metadata
+    if way_back:
+        return Course(expires_s=policy.pending_expires_s)
     return Course(
-        steps=policy.steps if steps is None else steps, in_flight=policy.in_flight, max_failures=policy.max_failures
+        steps=policy.steps if steps is None else steps,
+        in_flight=policy.in_flight,
+        max_failures=policy.max_failures,
+        min_success=policy.min_success if asked.min_success is None else asked.min_success,
+        skip_offline=policy.skip_offline if asked.skip_offline is None else asked.skip_offline,
+        expires_s=policy.pending_expires_s,
     )
 
 

@@ -44,7 +44,10 @@ async def steer(
         case "skip":
             course, said = _skipped(row), f"step {row.course.at + 1} is skipped"
         case "complete":
-            course, said = Course(max_failures=row.course.max_failures), "asks everybody now"
+            course, said = (
+                replace(row.course, steps=(), at=0, passed_at=None, approved=(), paused=None, in_flight=None),
+                "asks everybody now",
+            )
     await store.set_course(id, course)
     await _tell(store, identity, row, act, f"{id} {said}, by {identity.name}", asked.reason)
     await store.tell(id, [Note(f"{said}, by {identity.name}" + (f": {asked.reason}" if asked.reason else ""))], now)

@@ -221,7 +221,7 @@ class Deployments(msgspec.Struct, frozen=True, kw_only=True):
 class NewDeployment(msgspec.Struct, frozen=True, kw_only=True):
     """Exactly one of `upload` (what `lekiwi deploy` sent) and `ref` (a branch, tag or commit of the project's repository).
     `environment` None: the only one with robots, else an error with the choices. `pace`: how fast it goes to robots, in place of the
-    environment's policy (with `force`) or at most as fast as that."""
+    environment's policy (with `force`) or at most as fast as that. `min_success` (percent), `skip_offline`: in place of the policy's."""
 
     upload: UploadId | None = None
     ref: str | None = None
@@ -235,6 +235,8 @@ class NewDeployment(msgspec.Struct, frozen=True, kw_only=True):
     force: bool = False
     roll_out: bool = True
     pace: Pace | None = None
+    min_success: float | None = None
+    skip_offline: bool | None = None
 
 
 class NewUpload(msgspec.Struct, frozen=True):

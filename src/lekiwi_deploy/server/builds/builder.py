@@ -159,7 +159,12 @@ async def _store(context: Context, row: DeploymentRow, release: Release) -> None
             build_s=release.build_s,
             test_s=release.test_s,
             tests=release.tests,
-            metadata=msgspec.structs.replace(release.metadata, pace=row.metadata.pace),
+            metadata=msgspec.structs.replace(
+                release.metadata,
+                pace=row.metadata.pace,
+                min_success=row.metadata.min_success,
+                skip_offline=row.metadata.skip_offline,
+            ),
             variables=release.variables,
         )
         if not stored:

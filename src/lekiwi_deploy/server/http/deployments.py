@@ -118,7 +118,9 @@ async def create_deployment(
             upload=data.upload,
             roll_out=data.roll_out,
             force=data.force,
-            metadata=DeploymentMetadata(meta=data.meta, pace=data.pace),
+            metadata=DeploymentMetadata(
+                meta=data.meta, pace=data.pace, min_success=data.min_success, skip_offline=data.skip_offline
+            ),
             idempotency_key=idempotency_key,
         )
         await deployments.insert(tx, row)
@@ -193,6 +195,8 @@ def _check(data: NewDeployment) -> None:
             raise BadInput(f"{field} may have at most {most} characters and no NUL")
     if data.pace is not None:
         check_pace(data.pace)
+    if data.min_success is not None and not 0 <= data.min_success <= 100:
+        raise BadInput(f"min_success is a share of the robots, from 0 to 100 percent, not {data.min_success:g}")
     if data.ref is not None and (not data.ref or data.ref.startswith("-") or not data.ref.isprintable()):
         raise BadInput(f"{data.ref[:60]!r} is no branch, tag or commit")
     if data.version is not None and not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._+-]*", data.version, re.ASCII):

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from lekiwi_deploy.server.store import rollouts
 from lekiwi_deploy.server.store.database import Transaction, jsonb
 from lekiwi_deploy.server.store.json_text import json_text, plain_text
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RobotId, RolloutId
@@ -57,15 +58,16 @@ class RobotRow(msgspec.Struct, frozen=True, kw_only=True):
         return out_of(self.environment, self.drained_by, self.drained_at, self.drained_why, self.unplaced)
 
 
-_READ = """
+_READ = f"""
 SELECT r.name, r.project, r.environment, r.labels, r.joined_at, r.hostname, r.agent, r.platform, r.desired, r.generation, r.by_hand,
     r.pinned_by, r.pinned_at, r.session IS NOT NULL AS online, r.cloned_at, r.last_seen_at, r.report, r.observed_generation,
-    e.live, e.live_rollout, rr.status, rr.waiting, r.waiting_since, r.deferring_since,
+    e.live, e.live_rollout, rr.status, {rollouts.WAITING}, r.waiting_since, r.deferring_since,
     r.drained_by, r.drained_at, r.drained_why, r.unplaced,
     (SELECT a.outcome FROM robot_activations a WHERE a.robot = r.name AND a.outcome IS NOT NULL
      ORDER BY a.deployed_at DESC, a.id DESC LIMIT 1) AS last_outcome
 FROM robots r JOIN environments e ON (e.project, e.name) = (r.project, r.environment)
 LEFT JOIN rollout_robots rr ON rr.rollout = e.live_rollout AND rr.robot = r.name
+LEFT JOIN rollouts o ON o.id = rr.rollout
 """
 
 

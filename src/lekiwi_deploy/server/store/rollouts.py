@@ -59,6 +59,11 @@ class RobotRow(msgspec.Struct, frozen=True, kw_only=True):
     waiting: tuple[Reason, ...]
 
 
+WAITING = """CASE WHEN rr.status = 'pending' AND rr.generation IS NULL AND rr.waiting = '[]' AND o.course ? 'later'
+    THEN jsonb_build_array(o.course -> 'later') ELSE rr.waiting END AS waiting"""
+"""Why a robot (`rr`) of a rollout (`o`) waits: what it has in common with all that the rollout has not come to is kept with the rollout."""
+
+
 async def insert(
     tx: Transaction,
     *,
@@ -141,8 +146,9 @@ async def ids_of_deployment(tx: Transaction, deployment: str) -> list[RolloutId]
 async def robots(tx: Transaction, id: str) -> list[RobotRow]:
     """The robots of a rollout, by name."""
     return await tx.rows(
-        """
-        SELECT rr.*, r.running FROM rollout_robots rr JOIN robots r ON r.name = rr.robot
+        f"""
+        SELECT rr.rollout, rr.robot, rr.status, r.running, rr.outcome, rr.assigned_at, rr.confirmed_at, {WAITING}
+        FROM rollout_robots rr JOIN robots r ON r.name = rr.robot JOIN rollouts o ON o.id = rr.rollout
         WHERE rr.rollout = %s ORDER BY rr.robot
         """,
         (id,),
