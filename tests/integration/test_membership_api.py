@@ -192,6 +192,28 @@ async def test_a_new_robot_gets_the_labels_of_the_group_or_the_environment_that_
     assert told["next"] == ["lekiwi environments create NAME --group spare"]
 
 
+async def test_robots_that_were_added_to_a_group_before_an_environment_had_it_go_there_once_one_has(
+    world: FleetWorld,
+) -> None:
+    for name in ("kiwi-001", "kiwi-002"):
+        await world.robot(name, group="staging-robots")
+    assert (await world.seen("kiwi-001")).environment == "staging-robots"
+    await environment(world, "staging", groups=["staging-robots"])
+    seen = await world.seen("kiwi-002")
+    assert (seen.environment, seen.labels) == (STAGING, {"group": "staging-robots"})
+    project = await ask(world, "GET", "/api/projects/web")
+    assert [one["name"] for one in project["environments"]] == ["staging"]
+
+
+async def test_an_environment_in_which_something_was_live_stays_although_a_group_has_its_name(
+    world: FleetWorld,
+) -> None:
+    await world.robot("kiwi-001")
+    await world.release()
+    await environment(world, "staging", groups=["production"])
+    assert (await world.seen("kiwi-001")).environment == "production"
+
+
 async def test_two_changes_of_membership_at_once_come_after_each_other(world: FleetWorld) -> None:
     import asyncio
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lekiwi_deploy.fleet.membership import Choice, Placed
+from lekiwi_deploy.fleet.membership import Choice, Placed, labels_for, selector_of
 from lekiwi_deploy.server.store import groups
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName, RobotId
@@ -29,12 +29,27 @@ async def settle(tx: Transaction, project: ProjectName, names: Sequence[str] | N
     """Puts every robot of the project (`names`: these) where it belongs, after something changed. Returns who was moved. A moved robot
     leaves the rollouts of where it was, and is a late joiner where it comes."""
     choice = await read_choice(tx, project)
+    stand_ins = await _label_stand_ins(tx, project, choice) if names is None else []
     robots = await groups.placed(tx, project, names)
     settled = choice.settle(robots)
     before = {robot.id: robot.environment for robot in robots}
     await groups.set_unplaced(tx, project, settled.unplaced)
     await groups.move(tx, project, settled.moves)
+    if stand_ins:
+        await groups.remove_empty(tx, project, stand_ins)
     return {robot: (before[robot], to) for robot, to in settled.moves.items()}
+
+
+async def _label_stand_ins(tx: Transaction, project: ProjectName, choice: Choice) -> list[EnvironmentName]:
+    """Robots that were added to a group before any environment had it are in an environment of the group's name. Now that one has it, they get
+    the group's labels, and so go there; what stood in for it is not needed any more."""
+    named = {group for chooser in choice.choosers.values() for group in chooser.groups}
+    found = await groups.stand_ins(tx, project, named) if named else []
+    if found:
+        known = await groups.selectors(tx, project)
+        for name in found:
+            await groups.label_all(tx, project, name, labels_for(selector_of(name, known)))
+    return found
 
 
 async def move(tx: Transaction, project: ProjectName, moves: Mapping[RobotId, EnvironmentName]) -> None:
@@ -49,8 +64,8 @@ async def read_choice(tx: Transaction, project: ProjectName) -> Choice:
 
 async def why_there(tx: Transaction, project: ProjectName, robot: RobotId) -> str:
     """Why the robot is in its environment, in a sentence; empty when a person put it there and nothing else fits."""
-    (placed,) = await groups.placed(tx, project, [robot]) or [None]
-    return "" if placed is None else told(await read_choice(tx, project), placed)
+    found = await groups.placed(tx, project, [robot])
+    return told(await read_choice(tx, project), found[0]) if found else ""
 
 
 def told(choice: Choice, robot: Placed) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -81,6 +81,46 @@ async def placed(tx: Transaction, project: ProjectName, names: Sequence[str] | N
         """,
         (project, list(names) if names is not None else None, list(names or ())),
         Placed,
+    )
+
+
+async def stand_ins(tx: Transaction, project: ProjectName, names: Collection[str]) -> list[EnvironmentName]:
+    """Of environments with these names, those that only the first robots of a group made: nobody configured them, and nothing was ever live."""
+    return await tx.rows(
+        """
+        SELECT e.name FROM environments e WHERE e.project = %s AND e.name = ANY(%s) AND e.policy IS NULL AND e.branch IS NULL AND e.seeded IS NULL
+            AND e.live IS NULL AND e.freeze_at IS NULL
+            AND NOT EXISTS (SELECT FROM rollouts r WHERE (r.project, r.environment) = (e.project, e.name))
+            AND NOT EXISTS (SELECT FROM previews p WHERE (p.project, p.environment) = (e.project, e.name))
+            AND NOT EXISTS (SELECT FROM deployments d WHERE (d.project, d.environment) = (e.project, e.name))
+        ORDER BY e.name
+        """,
+        (project, list(names)),
+        EnvironmentName,
+    )
+
+
+async def label_all(
+    tx: Transaction, project: ProjectName, environment: EnvironmentName, labels: Mapping[str, str]
+) -> None:
+    """Gives every robot of the environment these labels, where it has none of that name."""
+    names = await tx.rows(
+        "SELECT name FROM robots WHERE project = %s AND environment = %s", (project, environment), RobotId
+    )
+    await lock_all(tx, names)
+    await tx.execute(
+        "UPDATE robots SET labels = %s::jsonb || labels WHERE name = ANY(%s)", (json_text(dict(labels)), names)
+    )
+
+
+async def remove_empty(tx: Transaction, project: ProjectName, names: Collection[str]) -> None:
+    """Forgets those of these environments that have no robots."""
+    await tx.execute(
+        """
+        DELETE FROM environments e WHERE e.project = %s AND e.name = ANY(%s)
+            AND NOT EXISTS (SELECT FROM robots r WHERE (r.project, r.environment) = (e.project, e.name))
+        """,
+        (project, list(names)),
     )
 
 
