@@ -21,10 +21,9 @@ from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.git import reconciler
 from lekiwi_deploy.server.git.reconciler import Waits, go_live
 from lekiwi_deploy.server.git.repositories import git, repository_path
-from lekiwi_deploy.server.steering import steer
 from lekiwi_deploy.server.store import audit, deployments, policies, projects, refs
 from lekiwi_deploy.server.store import previews as store
-from lekiwi_deploy.wire.api import Identity, Role, RolloutStatus
+from lekiwi_deploy.wire.api import RolloutStatus
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName
 from lekiwi_deploy.wire.policy import Policy, RolloutStep
 from lekiwi_deploy.wire.previews import PreviewView
@@ -212,9 +211,8 @@ async def test_a_robot_comes_home_to_what_it_ran_while_something_new_still_comes
     await world.until("the canary has it", canary)
     await previews.look(later(world.context, 5 * HOUR))
     await runs(world, number, before)
-    async with world.context.database.transaction() as tx:
-        anna = Identity(name="anna", role=Role.OWNER, token="tok_x", expires_at=None)
-        await steer(tx, world.context, anna, rollout, "complete", RolloutAct())
+    status, _, body = await world.owner.ask("POST", f"/api/rollouts/{rollout}/complete", RolloutAct())
+    assert status == 200, body
     await runs(world, number, new)
 
 
