@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import plural, size
 from lekiwi_deploy.cli.table import Cell, Column
 from lekiwi_deploy.wire.forecast import Forecast, RobotForecast
 from lekiwi_deploy.wire.reasons import in_zone, sentence
 from lekiwi_deploy.wire.remedies import remedy
+
+_NAMED = 3
 
 
 def show(run: Run, plan: Forecast) -> None:
@@ -34,7 +38,7 @@ def show(run: Run, plan: Forecast) -> None:
                     str(step.number),
                     str(step.robots),
                     step.text,
-                    f"{step.not_before.astimezone():%H:%M:%S}" if step.not_before is not None else "",
+                    _time(step.not_before, run.now()),
                 )
                 for step in plan.steps
             ],
@@ -43,27 +47,34 @@ def show(run: Run, plan: Forecast) -> None:
     if plan.stuck is not None:
         out.line(Cell(f"  step {plan.stuck} has nobody who is there to try it", "yellow"))
     if plan.robots:
-        out.table(
-            (
-                Column("ROBOT"),
-                Column("STEP"),
-                Column("RUNS", 2),
-                Column("SENDS", 3),
-                Column("RESTARTS", 1),
-                Column("NOW"),
-            ),
-            [_row(one) for one in plan.robots],
-            indent="  ",
-        )
+        titles = (("ROBOTS", 0), ("STEP", 0), ("RUNS", 2), ("SENDS", 3), ("RESTARTS", 1), ("NOW", 0))
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for one in sorted(plan.robots, key=lambda each: (not each.moves, each.step, each.robot)):
+            groups.setdefault(_row(one), []).append(one.robot)
+        rows = [(_names(names), *row) for row, names in groups.items()]
+        out.table([Column(title, drop) for title, drop in titles], rows, indent="  ")
+
+
+def _time(at: datetime | None, now: datetime) -> str:
+    if at is None:
+        return ""
+    here = at.astimezone()
+    return f"{here:%H:%M:%S}" if here.date() == now.astimezone().date() else f"{here:%d %b %H:%M}"
+
+
+def _names(names: list[str]) -> str:
+    """Robots that fare alike: a few by name, many by their number."""
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    return f"{plural(len(names), 'robot')} ({names[0]}, …)"
 
 
 def _row(one: RobotForecast) -> tuple[str, ...]:
     held = "; ".join(sentence(in_zone(reason.reason, None)) for reason in one.reasons)
     return (
-        one.robot,
         str(one.step) if one.moves and one.step else "",
         one.running or "nothing",
         size(one.bytes) if one.moves and one.bytes is not None else "",
-        ", ".join(one.restarts) if one.moves else "",
+        (", ".join(one.restarts) or "none") if one.moves and one.bytes is not None else "",
         held or ("moves" if one.moves else "runs it already"),
     )

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from lekiwi_deploy.cli.flags import Verb
-from lekiwi_deploy.cli.reasons import how_long
+from lekiwi_deploy.cli.reasons import between, how_long
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import ago, plural
 from lekiwi_deploy.cli.table import Cell, Column
 from lekiwi_deploy.cli.verbs.robot_events import when
 from lekiwi_deploy.errors import BadInput
-from lekiwi_deploy.wire.reasons import in_zone, sentence
+from lekiwi_deploy.wire.reasons import Quarantined, in_zone, sentence
 from lekiwi_deploy.wire.remedies import remedy
-from lekiwi_deploy.wire.why import HeldBack, Why, Whys
+from lekiwi_deploy.wire.why import HeldBack, PastWait, Why, Whys
 
 _SHOWN_EVENTS = 5
+_SHOWN_PAST = 5
 
 
 @click.command("why", cls=Verb, uses=("environment", "project"))
 @click.argument("what", required=False, metavar="[ROBOT | dep_… | rol_…]")
+@click.option("--past", metavar="WHEN", help="Of a robot: all that held it back since then: 7d, yesterday, 2026-08-21.")
 @click.pass_obj
-def why(run: Run, what: str | None) -> None:
+def why(run: Run, what: str | None, past: str | None) -> None:
     """Why a robot does not run what it should: every reason in order, since when, and what would clear it.
 
-    Of a deployment or rollout: which robots do not run it. Without anything: every robot of the environment (with neither -e nor a
-    link: of the project) that is not where it should be, by reason.
+    Below it what held it back before. Of a deployment or rollout: which robots do not run it, and what held it back. Without anything:
+    what holds the environment back, and every robot of it (with neither -e nor a link: of the project) that is not where it should be,
+    by reason.
     """
     if what is not None and run.flags.environment:
         raise BadInput(f"{what} is in one environment: leave -e out")
+    if past is not None and (what is None or what.startswith(("dep_", "rol_"))):
+        raise BadInput("--past is of a robot: lekiwi why ROBOT --past 7d")
     if what is None:
         _many(run, run.api.why_project(run.project, environment=run.environment))
     elif what.startswith("dep_"):
@@ -36,10 +43,11 @@ def why(run: Run, what: str | None) -> None:
     elif what.startswith("rol_"):
         _many(run, run.api.why_rollout(what))
     else:
-        _one(run, run.api.why_robot(what))
+        utc_offset_min = run.utc_offset_min if past is not None else 0
+        _one(run, run.api.why_robot(what, past=past, utc_offset_min=utc_offset_min), every=past is not None)
 
 
-def _one(run: Run, found: Why) -> None:
+def _one(run: Run, found: Why, *, every: bool) -> None:
     out, now = run.out, run.now()
     out.object(found)
     out.line(Cell(found.robot, "bold"), *_headline(found))
@@ -61,11 +69,27 @@ def _one(run: Run, found: Why) -> None:
         shown = in_zone(held.reason, None)
         out.line(f"{number}. {sentence(shown)}", Cell(f"  {how_long(held.since, now)}".rstrip(), "dim"))
         out.line(Cell("   → ", "dim"), Cell(remedy(shown, found.robot), "cyan"))
-    if found.events:
+    _past(run, found.past if every else found.past[:_SHOWN_PAST])
+    if len(found.past) > _SHOWN_PAST and not every:
+        out.say(Cell(f"more: lekiwi why {found.robot} --past 7d", "dim"))
+    if found.events and not every:
         out.line()
         for event in found.events[:_SHOWN_EVENTS]:
             out.line(Cell(f"{when(event, now):<16} ", "dim"), f"{event.kind.replace('_', ' ')}: {event.text}")
         out.say(Cell(f"more: lekiwi robots events {found.robot}", "dim"))
+
+
+def _past(run: Run, past: Sequence[PastWait]) -> None:
+    """What held it back before: `14:02-14:09  outside the deployment window …`."""
+    if past:
+        run.out.line()
+        run.out.line(Cell("before", "bold"))
+    for one in past:
+        shown = one.text if one.robots == 0 else sentence(in_zone(one.reason, None))
+        who = ""
+        if one.robots > 1:
+            who = f"{plural(one.robots, 'robot')} · "
+        run.out.line(Cell(f"{between(one.since, one.until, run.now()):<18} ", "dim"), f"{who}{shown}")
 
 
 def _headline(found: Why) -> tuple[str | Cell, ...]:
@@ -86,9 +110,11 @@ def _many(run: Run, found: Whys) -> None:
         out.line(Cell(what, "bold"), f"  {found.text}")
     for held in found.reasons:
         shown = in_zone(held.reason, None)
-        out.line(f"{sentence(shown)}", Cell(f"  {how_long(held.since, now)}".rstrip(), "dim"))
-        out.line(Cell("   → ", "dim"), Cell(remedy(shown), "cyan"))
+        whole = not isinstance(held.reason, Quarantined)
+        out.line(sentence(shown) if whole else held.text, Cell(f"  {how_long(held.since, now)}".rstrip(), "dim"))
+        out.line(Cell("   → ", "dim"), Cell(remedy(shown) if whole else held.clears, "cyan"))
     if not found.robots:
+        _past(run, found.past)
         return
     if not found.text:
         not_there = "is not where it should be" if len(found.robots) == 1 else "are not where they should be"
@@ -112,6 +138,7 @@ def _many(run: Run, found: Whys) -> None:
     titles = (("REASON", 0), ("ROBOT", 0), ("RUNS", 3), ("SINCE", 2), ("", 0), ("WHY", 0))
     out.table([Column(title, drop) for title, drop in titles], rows)
     out.say(Cell(f"what would clear it: lekiwi why {found.robots[0].robot}", "dim"))
+    _past(run, found.past)
 
 
 def _group(one: Why) -> str:
