@@ -23,7 +23,7 @@ def pace_of(strategy: str | None, canary: str | None, wave: str | None, soak: st
         strategy=chosen,
         canary_robots=robots,
         canary_percent=percent,
-        wave_percent=_percent("--wave", wave) if wave is not None else None,
+        wave_percent=percent_of("--wave", wave) if wave is not None else None,
         soak_s=parse_span(soak) if soak is not None else Pace(strategy=chosen).soak_s,
     )
 
@@ -32,13 +32,14 @@ def _canary(text: str | None) -> tuple[int | None, float | None]:
     if text is None:
         return None, None
     if text.strip().endswith("%"):
-        return None, _percent("--canary", text)
+        return None, percent_of("--canary", text)
     if not text.strip().isdecimal() or int(text) < 1:
         raise BadInput(f"--canary {text[:20]!r}: give a number of robots such as 2, or a share such as 10%")
     return int(text), None
 
 
-def _percent(option: str, text: str) -> float:
+def percent_of(option: str, text: str) -> float:
+    """`95%` or `95` as 95.0. Raises `BadInput`."""
     number = text.strip().removesuffix("%").strip()
     try:
         value = float(number)

@@ -86,7 +86,8 @@ def _finished(told: Narrator, end: RolloutFinished, took: str) -> tuple[Line, ..
         case "done":
             return ((f"✨ {_done(told)} in {took}" if not told.back else f"✨ {_done(told)} on {on} in {took}",),)
         case "partial":
-            return ((Cell("⚠  "), Cell("Partly live", "yellow"), f": {on}{failed}{pending} ({took})"),)
+            why = f"; {end.text}" if end.text else ""
+            return ((Cell("⚠  "), Cell("Partly live", "yellow"), f": {on}{failed}{pending}{why} ({took})"),)
         case "rolled_back":
             return (
                 (

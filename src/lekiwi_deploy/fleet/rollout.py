@@ -73,7 +73,7 @@ class Plan:
     from what is recorded, `moved` those whose status does; `overdue`: who holds it off for longer than allowed, and nobody was told yet;
     `course`: where it stands now; `until`: when to look again, though nothing happens; `waits`: what people are told that it waits for;
     `later`: why those that nothing else holds back are not asked, kept with the rollout and not with each of them; `good` and `ever`: on how
-    many robots it is good, and was healthy once."""
+    many robots it is good, and was healthy once; `nobody`: why it waits no longer for a step that no robot took."""
 
     verdict: Verdict
     assign: tuple[RobotId, ...]
@@ -87,6 +87,7 @@ class Plan:
     later: Reason | None = None
     good: int = 0
     ever: int = 0
+    nobody: str | None = None
 
     @property
     def waiting(self) -> dict[RobotId, tuple[Reason, ...]]:
@@ -224,6 +225,7 @@ class Fleet:
             waits=_waits(decided, later) if left and decided.stopped is None else None,
             later=later if left else None,
             good=statuses[RobotStatus.GOOD],
+            nobody=decided.nobody,
             ever=self._ever
             + sum(one is not None and one.status in CONFIRMED and not robot.confirmed for robot, one in pairs),
         )

@@ -9,7 +9,8 @@ from lekiwi_deploy.wire.api import RolloutStatus
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`live`, `failed`, `pending` (offline, pinned: they hold nothing up) and `under_way` add up to `total` robots."""
+    """`live`, `failed`, `pending` (offline, pinned: they hold nothing up) and `under_way` add up to `total` robots;
+    `skipped`: how many of those that are pending were left out from the start."""
 
     status: RolloutStatus
     live: int
@@ -17,6 +18,7 @@ class Verdict:
     failed: int
     under_way: int
     total: int
+    skipped: int = 0
 
 
 def judge(
@@ -54,4 +56,4 @@ def judge(
     else:
         status = RolloutStatus.FAILED
     pending = total - confirmed - blamed - under_way
-    return Verdict(status=status, live=confirmed, pending=pending, failed=blamed, under_way=under_way, total=total)
+    return Verdict(status, confirmed, pending, blamed, under_way, total, skipped)

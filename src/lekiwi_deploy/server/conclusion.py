@@ -11,10 +11,14 @@ from lekiwi_deploy.server.conducting_store import ConductingStore, Surroundings
 from lekiwi_deploy.server.overdue import SERVER
 from lekiwi_deploy.server.rollouts import Place, begin, take_away, undo_text
 from lekiwi_deploy.server.store.conducting import OpenRollout
-from lekiwi_deploy.wire.api import RolloutStatus
+from lekiwi_deploy.wire.api import RobotStatus, RolloutStatus
 from lekiwi_deploy.wire.ids import DeploymentId, RobotId
 from lekiwi_deploy.wire.policy import Undo
 from lekiwi_deploy.wire.progress import RolloutFinished
+from lekiwi_deploy.wire.reasons import HOLDING_OFF, Offline
+
+_LATER = (*HOLDING_OFF, Offline)
+"""Why a robot that took it does not go back at once."""
 
 
 async def conclude(
@@ -53,7 +57,7 @@ async def conclude(
             undo=""
             if failing
             else undo_text(place, rollout.kind, rollout.previous, next(iter(decided.standings), None)),
-            text=_told(rollout, verdict, back_to, stopped) if failing else "",
+            text=_told(rollout, decided, back_to, stopped) if failing else short_of(decided),
         )
         await store.tell(rollout.id, [finished], now, close=True)
     if recovers:
@@ -111,15 +115,44 @@ async def _recover(
     )
 
 
-def _told(rollout: OpenRollout, verdict: Verdict, back_to: DeploymentId | None, stopped: str | None) -> str:
+def short_of(decided: Plan) -> str:
+    """Why a rollout that failed nowhere is partial all the same; empty where it is not."""
+    verdict, wanted = decided.verdict, decided.course.min_success
+    if verdict.status is not RolloutStatus.PARTIAL:
+        return ""
+    if decided.nobody is not None:
+        return decided.nobody
+    counted = verdict.total - verdict.skipped
+    if wanted is None or verdict.live * 100 >= wanted * counted:
+        return ""
+    return f"{verdict.live} of {counted} robots confirmed it, {wanted:g} % wanted"
+
+
+def _told(rollout: OpenRollout, decided: Plan, back_to: DeploymentId | None, stopped: str | None) -> str:
+    verdict = decided.verdict
     returns = ""
     if back_to is not None:
-        returns = f"; {back_to} is live again" + (f", {verdict.live} robots go back to it" if verdict.live else "")
+        returns = f"; {back_to} is live again" + _who_returns(decided)
     return (
         f"{rollout.deployment} {rollout.version} {_on(verdict)}"
         + (f" and stopped ({stopped})" if stopped and verdict.live else "")
         + returns
     )
+
+
+def _who_returns(decided: Plan) -> str:
+    """How many robots go back to it, and which of them cannot at once."""
+    took = decided.verdict.live
+    moving = sum(one.reachable for one in decided.standings.values())
+    away = sum(
+        one.status is RobotStatus.PENDING and not one.reachable and any(isinstance(why, _LATER) for why in one.waiting)
+        for id, one in decided.standings.items()
+        if decided.standings.later is not one
+    )
+    said = [f"{took} robot{'s' if took != 1 else ''} go{'es' if took == 1 else ''} back to it"] if took else []
+    said += [f"{moving} that {'were' if moving != 1 else 'was'} being updated too"] if moving else []
+    said += [f"{away} that {'are' if away != 1 else 'is'} off or busy, when that is over"] if away else []
+    return "".join(f", {one}" for one in said)
 
 
 def _on(verdict: Verdict) -> str:

@@ -29,6 +29,10 @@ from lekiwi_deploy.wire.pace import Strategy
 @click.option("--canary", metavar="N or %", help="So many robots first: 2, 10%.")
 @click.option("--wave", metavar="%", help="Then so many at a time: 25%.")
 @click.option("--soak", metavar="SPAN", help="How long each share stays healthy before the next: 60s.")
+@click.option(
+    "--min-success", metavar="%", help="So many of all robots must confirm it, those that are off included: 95%."
+)
+@click.option("--skip-offline", is_flag=True, help="Leave out robots that are off when it begins.")
 @click.option("--dry-run", is_flag=True, help="Only say who would get it, when, and what would hold it back.")
 @click.option("--no-wait", is_flag=True, help="Do not follow it.")
 @click.option("--timeout", metavar="SPAN", help="Follow it no longer than that: 90s, 10m (0: not at all).")
@@ -46,6 +50,8 @@ def deploy(
     canary: str | None,
     wave: str | None,
     soak: str | None,
+    min_success: str | None,
+    skip_offline: bool,
     dry_run: bool,
     no_wait: bool,
     timeout: str | None,
@@ -55,12 +61,14 @@ def deploy(
 
     --strategy, --canary, --wave and --soak make it more careful than its environment's policy; with --force they hold instead of that.
 
-    Exit code: 0 live on every robot that is online, 5 it failed and what ran before runs again, 6 live on some only, 7 not
-    decided in time (it goes on), 8 it waits for somebody.
+    --min-success and --skip-offline say what counts of robots that are off; without them its environment's policy does.
+
+    Exit code: 0 live on every robot that is online, 5 it failed and what ran before runs again, 6 live on some only (or on fewer
+    than --min-success), 7 not decided in time (it goes on), 8 it waits for somebody.
     """
     began = time.monotonic()
     from lekiwi_deploy.cli.following import follow, timeout_s
-    from lekiwi_deploy.cli.pace import pace_of
+    from lekiwi_deploy.cli.pace import pace_of, percent_of
     from lekiwi_deploy.cli.packing import packed
 
     limit = timeout_s(timeout)
@@ -70,7 +78,15 @@ def deploy(
         raise BadInput("--ref deploys what was pushed: it goes with neither a PATH nor --exclude")
     project, out = run.project, run.out
     asked = NewDeployment(
-        environment=run.environment, message=message, version=version, meta=details, force=force, ref=ref, pace=pace
+        environment=run.environment,
+        message=message,
+        version=version,
+        meta=details,
+        force=force,
+        ref=ref,
+        pace=pace,
+        min_success=percent_of("--min-success", min_success) if min_success is not None else None,
+        skip_offline=skip_offline or None,
     )
     if dry_run:
         from lekiwi_deploy.cli.foretelling import show

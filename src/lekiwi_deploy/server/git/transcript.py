@@ -209,7 +209,9 @@ def final(finished: RolloutFinished, environment: str) -> list[str]:
         case "done":
             return [f"=====> Live on {finished.live}/{finished.total} robots {took}{pending}{undo}"]
         case "partial":
-            failed = f", {finished.failed} failed"
+            failed = (f", {finished.failed} failed" if finished.failed else "") + (
+                f": {plain(finished.text)}" if finished.text else ""
+            )
             return [f"=====> Live on {finished.live}/{finished.total} robots {took}{failed}{pending}{undo}"]
         case "rolled_back":
             return [
