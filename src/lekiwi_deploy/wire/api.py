@@ -140,12 +140,14 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
-    """`git` is the path of its remote below the server's URL: `/git/<name>.git`."""
+    """`git` is the path of its remote below the server's URL: `/git/<name>.git`. `branches`: patterns and what each goes to (an environment or
+    group), in order, as lekiwi.yaml says."""
 
     name: ProjectName
     created_at: datetime
     git: str
     environments: tuple[Environment, ...] = ()
+    branches: tuple[tuple[str, str], ...] = ()
     schema: str = "lekiwi.project/1"
 
 

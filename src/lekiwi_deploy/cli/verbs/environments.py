@@ -11,7 +11,7 @@ from lekiwi_deploy.cli.flags import Verb, VerbGroup
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import ago
 from lekiwi_deploy.cli.table import Cell, Column
-from lekiwi_deploy.cli.verbs.environments_policy import diff, edit, set_, show
+from lekiwi_deploy.cli.verbs.environments_policy import branches_of, diff, edit, set_, show
 from lekiwi_deploy.errors import BadInput
 from lekiwi_deploy.wire.api import Environment
 from lekiwi_deploy.wire.environments import NewEnvironment
@@ -58,7 +58,7 @@ def list_(run: Run) -> None:
                 one.name,
                 one.live or Cell("nothing", "dim"),
                 f"{one.healthy}/{one.robots} healthy" if one.robots else Cell("none", "dim"),
-                one.branch or Cell("by name", "dim"),
+                branches_of(project, one) or Cell("by its name", "dim"),
                 one.health_checks,
                 _push(one),
                 _has(one),

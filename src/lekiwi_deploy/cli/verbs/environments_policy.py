@@ -14,6 +14,7 @@ from lekiwi_deploy.cli.spans import ago
 from lekiwi_deploy.cli.table import Cell, Column
 from lekiwi_deploy.cli.verbs.groups import say_moved
 from lekiwi_deploy.errors import BadInput
+from lekiwi_deploy.wire.api import Environment, Project
 from lekiwi_deploy.wire.environments import EnvironmentPolicy, NextOpening, SetPolicy, Setting
 
 
@@ -34,7 +35,7 @@ def show(run: Run, name: str) -> None:
             ("environment", Cell(one.name, "bold")),
             ("live", one.live or "nothing"),
             ("robots", _robots(found)),
-            ("branch", one.branch or "main and master" if one.name == "production" else one.branch or one.name),
+            ("branch", _branch(project, one)),
             (
                 "frozen",
                 Cell(f"by {frozen.by} {ago(frozen.at, run.now())}{f': {frozen.why}' if frozen.why else ''}", "cyan")
@@ -52,6 +53,17 @@ def show(run: Run, name: str) -> None:
         keys = ", ".join(each.key for each in found.differs)
         run.out.say()
         run.out.say(Cell(f"   lekiwi.yaml says something else of {keys}: lekiwi environments diff {name}", "yellow"))
+
+
+def _branch(project: Project, one: Environment) -> str:
+    by_name = "main and master" if one.name == "production" else one.name
+    return branches_of(project, one) or f"{by_name}, by its name"
+
+
+def branches_of(project: Project, one: Environment) -> str:
+    """Which branches go to an environment, as far as anybody said."""
+    mapped = [pattern for pattern, target in project.branches if target in (one.name, *one.policy.groups)]
+    return ", ".join(dict.fromkeys([*([one.branch] if one.branch else []), *mapped]))
 
 
 def _robots(found: EnvironmentPolicy) -> str:

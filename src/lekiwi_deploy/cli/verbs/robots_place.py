@@ -63,7 +63,7 @@ def drain(run: Run, name: str, reason: str) -> None:
     running = robot.running.deployment if robot.running else None
     run.out.line(f"{name} is drained: it keeps {running or 'running nothing'}, and rollouts pass it by")
     if before.out is None and robot.phase is not None and robot.phase.value not in ("idle",):
-        run.out.say(f"   it is {robot.phase.value} just now, and finishes that")
+        run.out.say(f"   what it is at just now ({robot.phase.value}) it finishes")
     run.out.say(Cell(f"   undo: lekiwi robots undrain {name}", "dim"))
 
 

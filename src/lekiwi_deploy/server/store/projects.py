@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lekiwi_deploy.errors import Conflict, NotFound
+from lekiwi_deploy.server.store import policies
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.wire.api import Environment, Freeze, Project
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName
@@ -61,6 +62,7 @@ async def read(tx: Transaction, name: str) -> Project:
         created_at=created_at,
         git=f"/git/{name}.git",
         environments=tuple(await environments(tx, ProjectName(name))),
+        branches=await policies.branches(tx, ProjectName(name)),
     )
 
 
