@@ -132,8 +132,15 @@ def test_a_robot_that_boots_without_network_or_agent_has_its_secrets_and_its_dis
     machine.run("systemctl", "start", "lekiwi-agent")
     robot.server.until(lambda: len(robot.server.hellos) > hellos, "it is back", within_s=30)
     robot.server.healthy(ref, good=True, within_s=40)
+    sealed = seal({"API_KEY": "another456", "PEM": PEM}, robot.server.public_key)
+    newer = SealedVariables(environment="staging", revision=9, sealed=sealed, secrets=("API_KEY",))
     web_ = next(service for service in robot.server.reports[-1].services if service.name == "web")
     assert (web_.pid, web_.restarts) == (int(pid), 0)
+
+    robot.server.want(ref, variables=newer)  # it moved: the service reads another value, also at the next boot
+    eventually("it has the new value", lambda: "another456" in robot.says(), within_s=30)
+    look = ["sh", "-c", "cat /etc/lekiwi/boot/current/sealed/*"]
+    eventually("so will the boot", lambda: "staging" in machine.run(*look, check=False).stdout, within_s=30)
 
 
 def test_a_boot_that_cannot_open_them_starts_the_others_and_says_why(robot: SmallRobot) -> None:

@@ -210,7 +210,7 @@ class Robot:
                 self.history.trouble(text)
             self._not_kept = text
             return
-        self._not_kept = None
+        self._not_kept, self._boots = None, None if changed else self._boots
         if changed and deployment == self.ledger.live:
             given = desired.variables
             what = f"{given.environment}, revision {given.revision}" if given is not None else "none any more"
