@@ -13,7 +13,7 @@ import msgspec
 
 from lekiwi_deploy.wire.api import RobotStatus
 from lekiwi_deploy.wire.ids import DeploymentId, ManifestDigest, RobotId
-from lekiwi_deploy.wire.link import Outcome, Phase, Report, Result, ServiceState
+from lekiwi_deploy.wire.link import Outcome, Phase, Report, Result, Running, ServiceState
 from lekiwi_deploy.wire.platforms import Platform, best_key
 from lekiwi_deploy.wire.reasons import (
     HOLDING_OFF,
@@ -265,7 +265,7 @@ def _taken_back(target: Target, robot: Seen) -> Pinned | None:
     report = _observed(target, robot)
     if report is None or report.pin is None or report.pin.deployment == target.deployment:
         return None
-    if report.running is not None and report.running.digest == target.digest:
+    if _runs_it(target, report.running):
         return None
     return Pinned(report.pin.deployment, report.pin.by, report.pin.at)
 
@@ -278,6 +278,12 @@ def _observed(target: Target, robot: Seen) -> Report | None:
     return report if report.generation >= robot.assigned else None
 
 
+def _runs_it(target: Target, running: Running | None) -> bool:
+    """Whether that is the deployment, and has its content. The content alone does not tell: one that was deployed again, with other variables,
+    has the same."""
+    return running is not None and (running.deployment, running.digest) == (target.deployment, target.digest)
+
+
 def _settled(target: Target, robot: Seen, report: Report) -> Standing | None:
     assert robot.assigned is not None
     outcome = report.outcome
@@ -288,7 +294,7 @@ def _settled(target: Target, robot: Seen, report: Report) -> Standing | None:
     if outcome is not None and outcome.result is Result.FAILED:
         return Standing(RobotStatus.FAILED, (), outcome, to_blame=True)
     running = report.running
-    runs_it = running is not None and running.digest == target.digest
+    runs_it = _runs_it(target, running)
     if running is not None and runs_it and running.healthy:
         status = RobotStatus.GOOD if running.good else RobotStatus.HEALTHY
         return Standing(status, (), outcome or robot.outcome)
