@@ -121,6 +121,18 @@ def _moved(of: Sequence[str], detail: Detail) -> str:
     return f"moved robot {_last(of, detail)}{f' from {was}' if was else ''} to {_text(detail, 'to') or _place(of)}"
 
 
+def _branches(of: Sequence[str], detail: Detail) -> str:
+    pairs = detail.get("branches")
+    said = ", ".join(f"{one} to {other}" for one, other in pairs.items()) if isinstance(pairs, Mapping) else ""
+    return f"set where branches of {_last(of, detail)} go: {said or 'as by default'}"
+
+
+def _settled(of: Sequence[str], detail: Detail) -> str:
+    moved, count = detail.get("moved"), detail.get("moved_count")
+    ways = sorted({str(way) for way in moved.values()}) if isinstance(moved, Mapping) else []
+    return f"moved {count} robot{'' if count == 1 else 's'} where their labels say: {', '.join(ways[:5])}"
+
+
 def _promoted(of: Sequence[str], detail: Detail) -> str:
     source = _text(detail, "source")
     return (
@@ -216,6 +228,7 @@ _SAID: Mapping[str, Callable[[Sequence[str], Detail], str]] = MappingProxyType(
         "preview.reopen": _plain("asked for robots for the preview", place=True),
         "preview.return": _returned,
         "project.create": _plain("made the project"),
+        "project.branches": _branches,
         "robot.add": _robot_added,
         "robot.drain": _plain("drained robot", ": it keeps what it runs"),
         "robot.join": _plain("joined as"),
@@ -228,6 +241,7 @@ _SAID: Mapping[str, Callable[[Sequence[str], Detail], str]] = MappingProxyType(
         "robot.resume": _plain("let robot", " go on to what its environment wants"),
         "robot.rollback": _robot_back,
         "robot.undrain": _plain("ended the drain of robot"),
+        "robots.settle": _settled,
         "rollout.abort": _steered,
         "rollout.approve": _steered,
         "rollout.complete": _steered,
