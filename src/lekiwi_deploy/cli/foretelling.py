@@ -17,7 +17,7 @@ _NAMED = 3
 def show(run: Run, plan: Forecast) -> None:
     """On stdout, not with --json: the sum, what would keep all of it, the steps, and each robot."""
     out = run.out
-    what = plan.deployment or "what is built"
+    what = plan.deployment or "what is built then"
     about = "at most " if plan.estimated else ""
     bytes_ = f", {about}{size(plan.bytes)} to send" if plan.bytes else ""
     there = f"; {plural(plan.there, 'robot')} run it already" if plan.there else ""
@@ -50,9 +50,13 @@ def show(run: Run, plan: Forecast) -> None:
         titles = (("ROBOTS", 0), ("STEP", 0), ("RUNS", 2), ("SENDS", 3), ("RESTARTS", 1), ("NOW", 0))
         groups: dict[tuple[str, ...], list[str]] = {}
         for one in sorted(plan.robots, key=lambda each: (not each.moves, each.step, each.robot)):
-            groups.setdefault(_row(one), []).append(one.robot)
+            groups.setdefault(_row(one, gradual=bool(plan.steps)), []).append(one.robot)
         rows = [(_names(names), *row) for row, names in groups.items()]
         out.table([Column(title, drop) for title, drop in titles], rows, indent="  ")
+
+
+def _sends(count: int) -> str:
+    return size(count) if count else "has it"
 
 
 def _time(at: datetime | None, now: datetime) -> str:
@@ -69,12 +73,12 @@ def _names(names: list[str]) -> str:
     return f"{plural(len(names), 'robot')} ({names[0]}, …)"
 
 
-def _row(one: RobotForecast) -> tuple[str, ...]:
+def _row(one: RobotForecast, *, gradual: bool) -> tuple[str, ...]:
     held = "; ".join(sentence(in_zone(reason.reason, None)) for reason in one.reasons)
     return (
-        str(one.step) if one.moves and one.step else "",
+        f"step {one.step}" if gradual and one.moves else "",
         one.running or "nothing",
-        size(one.bytes) if one.moves and one.bytes is not None else "",
-        (", ".join(one.restarts) or "none") if one.moves and one.bytes is not None else "",
+        _sends(one.bytes) if one.moves and one.bytes is not None else "",
+        f"restarts {', '.join(one.restarts) or 'nothing'}" if one.moves and one.bytes is not None else "",
         held or ("moves" if one.moves else "runs it already"),
     )

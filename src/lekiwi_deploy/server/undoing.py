@@ -38,8 +38,7 @@ async def undo(tx: Transaction, context: Context, identity: Identity, project: P
     told = Undone(change=change.seq, text=said, done=False, was=shown.text, by=change.actor, at=change.at)
     if asked.dry_run:
         return told
-    reason = asked.reason or f"change {change.seq} is taken back"
-    act = Act(tx, context, identity, project, reason)
+    act = Act(tx, context, identity, project, asked.reason, change.seq)
     rollout = await carry_out(act, change.undo)
     made = await audit.made_by_this(tx, change.seq)
     again = change.detail.get("undoes")

@@ -42,13 +42,19 @@ from lekiwi_deploy.wire.rollouts import RolloutAct
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Who wants what to be taken back, and why. `reason`: for the history."""
+    """Who wants what to be taken back, and why. `reason`: for the history; `change`: which one it is."""
 
     tx: Transaction
     context: Context
     identity: Identity
     project: ProjectName
     reason: str
+    change: int
+
+    @property
+    def why(self) -> str:
+        """For a rollout, that says nothing of the change."""
+        return self.reason or f"change {self.change} is taken back"
 
     @property
     def by(self) -> str:
@@ -121,7 +127,7 @@ async def _live(act: Act, inverse: LiveAgain) -> RolloutId:
         environment=name,
         kind="rollback",
         by=act.by,
-        reason=act.reason,
+        reason=act.why,
         steps=steps,
     )
     await _set_frost(act, name, inverse.frost)
@@ -184,7 +190,7 @@ async def _variables(act: Act, inverse: VariablesAgain) -> RolloutId | None:
         live = (await projects.environment(act.tx, act.project, name)).live
         if live is not None:
             done = await redeploy(
-                act.tx, act.context, of=live, environment=name, by=act.by, reason=act.reason, going_back=True
+                act.tx, act.context, of=live, environment=name, by=act.by, reason=act.why, going_back=True
             )
             rollout = done.rollout
     return rollout
@@ -211,7 +217,7 @@ async def _robot(act: Act, inverse: RobotAgain) -> RolloutId | None:
         environment=row.environment,
         kind="robot",
         by=act.by,
-        reason=act.reason,
+        reason=act.why,
         robots=(row.name,),
     )
     detail = {"to": inverse.before, "from": row.desired, "rollout": rollout}

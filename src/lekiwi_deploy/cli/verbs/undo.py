@@ -11,6 +11,7 @@ from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import ago
 from lekiwi_deploy.cli.table import Cell
 from lekiwi_deploy.wire.changes import Undo, Undone
+from lekiwi_deploy.wire.progress import RolloutStarted
 
 
 @click.command("undo", cls=Verb, uses=("environment", "project"))
@@ -51,7 +52,11 @@ def _follow(run: Run, done: Undone, *, began: float, limit: float | None) -> int
     out, code = run.out, 0
     out.line(Cell("↩ ", "cyan"), f"Taken back: {done.text}")
     if done.rollout is not None and limit != 0:
-        followed = follow(run, done.rollout, began=began, timeout=limit, back=True)
+        moved, there = run.api.rollout(done.rollout), run.api.deployment(done.deployment or "")
+        started = RolloutStarted(
+            moved.id, moved.deployment, there.deployment.version, moved.environment, moved.counts.total
+        )
+        followed = follow(run, done.rollout, began=began, timeout=limit, back=True, rollout=started)
         for line in followed.lines:
             out.line(*line)
         code = followed.code
