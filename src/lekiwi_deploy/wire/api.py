@@ -120,7 +120,8 @@ class FreezeRequest(msgspec.Struct, frozen=True):
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """`configured` false: nobody wrote a policy, so the defaults hold. Counts are of robots now. `live`: the deployment that is live in it.
-    `defer_limit_s`: the longest that its robots may put a deployment off before people are told."""
+    `defer_limit_s`: the longest that its robots may put a deployment off before people are told. `preview`: the branch that it is the preview of,
+    with robots `until` then; `lent`: so many of its robots are at previews."""
 
     name: EnvironmentName
     project: ProjectName
@@ -136,6 +137,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     healthy: int
     defer_limit_s: float = 4 * 3600.0
     policy: Policy = Policy()
+    preview: str | None = None
+    until: datetime | None = None
+    lent: int = 0
     schema: str = "lekiwi.environment/1"
 
 

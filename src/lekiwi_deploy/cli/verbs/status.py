@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from types import MappingProxyType
 
 import click
@@ -12,7 +13,7 @@ import msgspec
 from lekiwi_deploy.cli.flags import Verb
 from lekiwi_deploy.cli.robot_state import has_labels, state
 from lekiwi_deploy.cli.run import Run
-from lekiwi_deploy.cli.spans import ago
+from lekiwi_deploy.cli.spans import ago, ahead
 from lekiwi_deploy.cli.table import Cell, Column
 from lekiwi_deploy.cli.verbs.listing import frozen
 from lekiwi_deploy.errors import Unavailable
@@ -92,6 +93,13 @@ def _look(run: Run) -> Status:
     )
 
 
+def _lease(environment: Environment, now: datetime) -> str | Cell:
+    """Of a preview how long it has its robots; of their home how many it has lent."""
+    if environment.preview is not None and environment.robots:
+        return Cell(f"lent {ahead(environment.until, now)}".replace("in ", "for ", 1), "dim")
+    return Cell(f"{environment.lent} lent", "dim") if environment.lent else ""
+
+
 def _newer(environment: Environment, recent: Iterable[Deployment]) -> Deployment | None:
     """The newest deployment of the environment, unless it is live or was before something else was put in its place."""
     newest = next((d for d in recent if d.environment == environment.name), None)
@@ -122,7 +130,7 @@ def _show(run: Run, seen: Status) -> None:
             if environment.robots > environment.online
             else Cell(f"{ill} not healthy", "red")
             if ill > 0
-            else "",
+            else _lease(environment, now),
         )
 
     columns = ("ENV", "LIVE", "VERSION", "AGE", "COMMIT", "ROBOTS", "")

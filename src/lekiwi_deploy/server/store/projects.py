@@ -26,14 +26,19 @@ class _Row:
     robots: int
     online: int
     healthy: int
+    preview: str | None
+    until: datetime | None
+    lent: int
 
 
 _ENVIRONMENTS = """
 SELECT e.name, e.project, e.branch, e.policy, e.live, e.freeze_by, e.freeze_at, e.freeze_why,
-    count(r.name) AS robots, count(r.session) AS online, count(*) FILTER (WHERE r.healthy) AS healthy
+    count(r.name) AS robots, count(r.session) AS online, count(*) FILTER (WHERE r.healthy) AS healthy, p.branch AS preview, p.until,
+    (SELECT count(*) FROM leases l WHERE l.project = e.project AND l.home = e.name AND l.ended_at IS NULL) AS lent
 FROM environments e LEFT JOIN robots r ON r.project = e.project AND r.environment = e.name
+LEFT JOIN previews p ON p.project = e.project AND p.environment = e.name
 WHERE e.project = %(project)s AND (%(name)s::text IS NULL OR e.name = %(name)s)
-GROUP BY e.project, e.name ORDER BY e.name
+GROUP BY e.project, e.name, p.branch, p.until ORDER BY e.name
 """
 
 
@@ -154,6 +159,9 @@ def _environment(row: _Row) -> Environment:
         robots=row.robots,
         online=row.online,
         healthy=row.healthy,
+        preview=row.preview,
+        until=row.until,
+        lent=row.lent,
     )
 
 
