@@ -98,7 +98,9 @@ async def awaits(tx: Transaction, context: Context, row: DeploymentRow) -> str |
     asked = approval.wanted(policy, Way.PUSH)
     last = await approvals.newest(tx, row.project, row.environment, row.id)
     if last is not None and last.ended is not None and last.ended != End.SUPERSEDED:
-        return None if last.ended == End.APPROVED and last.digest == row.package_hash else f"it was {last.ended}"
+        if last.ended == End.APPROVED and last.digest == row.package_hash:
+            return None
+        return f"{'nobody approved it in time' if last.ended == End.EXPIRED else f'it was {last.ended}'}; push again"
     if asked is None:
         if last is not None and last.ended is None:  # the policy asks for nobody any more
             await approvals.end(tx, last.id, End.SUPERSEDED, context.now())

@@ -75,9 +75,9 @@ async def redeploy(
             force=force,
             steps=steps,
         )
-        return Redeployed(row, rollout, None)
+        return Redeployed(msgspec.structs.replace(row, rollout=rollout), rollout, None)
     came = await go_live(tx, context, row, environment, way, by=by, options=Options(reason=reason, force=force))
-    return Redeployed(row, came.rollout, came.request)
+    return Redeployed(msgspec.structs.replace(row, rollout=came.rollout), came.rollout, came.request)
 
 
 async def _made(
