@@ -81,7 +81,7 @@ HEALTH_KEY = Key(
 ENV = Key(
     "env",
     Several(_VARIABLE, "names"),
-    "Variables that it may read, by name; their values are the robot's, in `/etc/lekiwi/robot.env`.",
+    "Variables that it may read, by name; values come from `lekiwi env`, or from the robot's own `/etc/lekiwi/robot.env`.",
     (),
     "none",
 )
