@@ -1,6 +1,8 @@
 """What the HTTP API takes and gives. Every response object carries `schema`; times are aware; sizes in bytes.
 
 Errors of any route are an `ErrorBody` with the status of `errors.HTTP_STATUS`.
+
+Long because it is the one list of the API's first nouns, which clients read from top to bottom; those with a topic of their own have a module each.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Selectors:
 
 
 class Branches:
-    """`PATTERN: TARGET`, in order; `*` stands for any text without `/`."""
+    """`PATTERN: TARGET`, in order; `*` stands for any text."""
 
     def read(self, value: Value) -> tuple[tuple[str, str], ...]:
         found = value.mapping(", for example {main: production}")
@@ -101,7 +101,7 @@ BRANCHES: Key[tuple[tuple[str, str], ...]] = Key(
     "branches",
     Branches(),
     "Which branch goes where: to an environment, or to the group of exactly one. The first that fits counts, after an environment's own "
-    "`branch`. A pattern with `*` makes a preview for each branch that it fits, with robots of that environment.",
+    "`branch`. A pattern with `*` (any text) makes a preview for each branch that it fits, where these robots are lent: see `preview`.",
     (),
     "see [environments.md](environments.md#branches)",
 )
