@@ -153,3 +153,12 @@ async def test_activity_is_narrowed_by_type_environment_and_time(world: FleetWor
     assert await activity(world, "?type=token") == []
     older = await activity(world, f"?cursor={freeze['seq']}&limit=1")
     assert [one["seq"] < freeze["seq"] for one in older] == [True]
+
+
+async def test_a_reason_comes_with_routes_that_have_no_field_for_it(world: FleetWorld) -> None:
+    asker = world.owner
+    patch = {"labels": {"hw": "v1"}}
+    status, _, _ = await asker.ask("PATCH", "/api/robots/kiwi-1", patch, lekiwi_reason="zur%C3%BCck")
+    assert status == 200
+    [newest, *_] = await activity(world)
+    assert (newest["action"], newest["reason"]) == ("robot.label", "zurück")

@@ -47,6 +47,15 @@ class Flags:
     profile: str | None = None
     token_file: str | None = None
     insecure_http: bool = False
+    reason: str = ""
+
+
+def _keep_reason(context: click.Context, _option: click.Parameter, value: str) -> None:
+    context.obj.flags.reason = value
+
+
+because = click.option("--reason", default="", help="Why; kept with it.", expose_value=False, callback=_keep_reason)
+"""For verbs whose route has no field for a reason: it is sent with each request."""
 
 
 class GlobalOption(click.Option):

@@ -86,7 +86,16 @@ class Run:
         from lekiwi_deploy.client.transport import Transport
 
         trace = self.out.detail if self.out.verbose else None
-        return Api(Transport(target.api, target.token, insecure_http=target.insecure_http, tries=tries, trace=trace))
+        return Api(
+            Transport(
+                target.api,
+                target.token,
+                insecure_http=target.insecure_http,
+                tries=tries,
+                trace=trace,
+                reason=self.flags.reason,
+            )
+        )
 
     @property
     def environment(self) -> str | None:

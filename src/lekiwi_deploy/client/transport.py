@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 import urllib3
@@ -50,6 +50,7 @@ class Transport:
     """Connections to one server, kept open between requests. Threads may share it; a `fork` may not.
 
     `token` None: only what needs none. `tries`: how often a request is sent before its failure is told.
+    `reason`: why changes are made, kept with each where its route has no field for that.
     Raises `BadInput` for an address that is none and `NotAllowed` for plain HTTP across a network without `insecure_http`.
     """
 
@@ -65,6 +66,7 @@ class Transport:
         jitter: Callable[[], float] = random.random,
         new_key: Callable[[], str] = lambda: secrets.token_urlsafe(18),
         trace: Callable[[str], None] | None = None,
+        reason: str = "",
     ) -> None:
         self.address = checked_address(address)
         check_plain_http(self.address, insecure_http=insecure_http)
@@ -75,6 +77,8 @@ class Transport:
         self._tries = tries
         self._trace = trace
         self._headers = {"User-Agent": f"lekiwi/{__version__}", "Accept": "application/json"}
+        if reason:
+            self._headers["Lekiwi-Reason"] = quote(reason)
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         timeout = urllib3.Timeout(connect=_CONNECT_S, read=_READ_S)

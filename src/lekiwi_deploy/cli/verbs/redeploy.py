@@ -6,13 +6,14 @@ import time
 
 import click
 
-from lekiwi_deploy.cli.flags import Verb
+from lekiwi_deploy.cli.flags import Verb, because
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.table import Cell
 from lekiwi_deploy.wire.changes import Redeploy
 
 
 @click.command("redeploy", cls=Verb, uses=("environment", "project"))
+@because
 @click.argument("deployment", required=False)
 @click.option("--rebuild", is_flag=True, help="Build its commit or upload again, whatever was built before.")
 @click.option("-m", "--message", help="What it is about.")

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from lekiwi_deploy.cli.agents import agent_shown, agent_story
-from lekiwi_deploy.cli.flags import Verb, VerbGroup
+from lekiwi_deploy.cli.flags import Verb, VerbGroup, because
 from lekiwi_deploy.cli.robot_state import has_labels, state
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import ago, ahead, plural
@@ -78,6 +78,7 @@ def list_(run: Run, group: str | None) -> None:
 
 
 @robots.command("add", cls=Verb, uses=("environment", "project", "tags"))
+@because
 @click.argument("name")
 @click.option("--group", metavar="GROUP", help="Its environment, or the group of exactly one.")
 @click.pass_obj
@@ -90,6 +91,7 @@ def add(run: Run, name: str, group: str | None) -> None:
 
 
 @robots.command("rejoin", cls=Verb)
+@because
 @click.argument("name")
 @click.pass_obj
 def rejoin(run: Run, name: str) -> None:
@@ -158,6 +160,7 @@ def show(run: Run, name: str) -> None:
 
 
 @robots.command("tag", cls=Verb)
+@because
 @click.argument("name")
 @click.argument("labels", nargs=-1, required=True, metavar="K=V|K-…")
 @click.pass_obj
@@ -183,6 +186,7 @@ def tag(run: Run, name: str, labels: tuple[str, ...]) -> None:
 
 
 @robots.command("resume", cls=Verb)
+@because
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Also over a quarantine, holds and unmet conditions; this is audited.")
 @click.pass_obj
@@ -201,6 +205,7 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @robots.command("rm", cls=Verb)
+@because
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from lekiwi_deploy.cli.flags import Verb, VerbGroup
+from lekiwi_deploy.cli.flags import Verb, VerbGroup, because
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import ago, ahead
 from lekiwi_deploy.cli.table import Cell, Column
@@ -30,6 +30,7 @@ tokens = VerbGroup("tokens", help="Tokens of people and programs; for owners.")
 
 
 @tokens.command("create", cls=Verb)
+@because
 @click.argument("name")
 @click.option("--role", type=click.Choice([role.value for role in Role]), default="deployer", show_default=True)
 @click.option("--days", type=click.IntRange(1, 365), default=90, show_default=True, help="Until it expires.")
@@ -75,6 +76,7 @@ def list_(run: Run, everything: bool) -> None:
 
 
 @tokens.command("revoke", cls=Verb)
+@because
 @click.argument("token", metavar="ID")
 @click.pass_obj
 def revoke(run: Run, token: str) -> None:

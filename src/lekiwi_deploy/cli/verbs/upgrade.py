@@ -6,7 +6,7 @@ import time
 
 import click
 
-from lekiwi_deploy.cli.flags import Verb
+from lekiwi_deploy.cli.flags import Verb, because
 from lekiwi_deploy.cli.following import timeout_s
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import plural
@@ -21,6 +21,7 @@ _COLOURS = {UpgradeRobotStatus.DONE: "green", UpgradeRobotStatus.FAILED: "red", 
 
 
 @click.command("upgrade", cls=Verb, uses=("environment", "project"))
+@because
 @click.argument("names", nargs=-1, metavar="NAME…")
 @click.option("--group", metavar="GROUP", help="All robots of this environment.")
 @click.option("--all", "everybody", is_flag=True, help="All robots of the project.")

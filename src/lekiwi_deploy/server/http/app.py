@@ -36,7 +36,7 @@ from lekiwi_deploy.server.auth import require
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.http.errors import EXCEPTION_HANDLERS, send_error
 from lekiwi_deploy.server.http.idempotency import Idempotency
-from lekiwi_deploy.server.origin import coming_from, of_request
+from lekiwi_deploy.server.origin import coming_from, of_request, reason_of_request
 from lekiwi_deploy.wire.api import Identity, Role
 
 MAX_BODY = 16_000_000
@@ -116,7 +116,7 @@ class App:
             return
         try:
             refuse_token_in_url(scope)
-            with coming_from(of_request(scope)):
+            with coming_from(of_request(scope), reason_of_request(scope)):
                 if path.startswith("/git/"):
                     await self._git(scope, receive, send)
                 elif path.startswith("/internal/git/"):

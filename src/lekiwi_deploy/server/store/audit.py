@@ -10,6 +10,7 @@ import msgspec
 
 from lekiwi_deploy.fleet.undoing import Inverse
 from lekiwi_deploy.server.origin import origin as origin_now
+from lekiwi_deploy.server.origin import reason as reason_now
 from lekiwi_deploy.server.store.database import Transaction, jsonb
 
 
@@ -56,7 +57,7 @@ async def record(
     cannot be; `origin`: from where (None: from where the request came that this runs for).
     """
     what = dict(detail or {})
-    said = reason or str(what.get("reason") or "")
+    said = reason or str(what.get("reason") or "") or reason_now()
     await tx.notify("activity", target.split("/")[1] if target.startswith("project/") else "")
     return await tx.one(
         "INSERT INTO audit (actor, action, target, detail, reason, undo, origin) VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING seq",
