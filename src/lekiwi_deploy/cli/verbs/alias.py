@@ -14,6 +14,9 @@ from lekiwi_deploy.wire.changes import Move, SetAlias
 class _NameFirst(VerbGroup):
     """`alias NAME DEPLOYMENT` is `alias set NAME DEPLOYMENT`."""
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, cmd_name) or (None if cmd_name.startswith("-") else self.commands["set"])
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
