@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 TOGETHER := -n 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit integration acceptance robots soak bench docs setup format clean
+.PHONY: help demo test lint unit integration acceptance robots soak bench docs transcripts setup format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,8 +45,10 @@ acceptance: $(STAMP) ## real server, agents, git, CLI
 robots: $(STAMP) ## robots with systemd, booted in containers (root)
 	@$(BIN)/pytest tests/robots $(TOGETHER)
 
-soak: $(STAMP) ## every fault point and power cut, not a sample (root; an hour)
+soak: $(STAMP) ## every fault point and power cut, not a sample, and many simulated fleets (root; an hour)
 	@LEKIWI_SOAK=1 $(BIN)/pytest -s tests/integration/faults
+	@$(BIN)/python -m lekiwi_deploy.testing.simulation --seed 1000 --seeds 50 --robots 100 --days 7
+	@$(BIN)/python -m lekiwi_deploy.testing.simulation --seed 2000 --seeds 5 --robots 1000 --days 1
 
 test: lint ## everything that CI runs
 	@$(BIN)/pytest tests --ignore=tests/robots
@@ -54,6 +56,9 @@ test: lint ## everything that CI runs
 
 bench: $(STAMP) ## the figures, as a table and JSON
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+transcripts: $(STAMP) ## write the stories of scripted fleets anew (tests/scenarios/*.txt), to be read as a diff
+	@$(BIN)/python tests/scenarios/fleet_stories.py
 
 docs: $(STAMP) ## write what is generated in the documentation
 	@$(BIN)/python docs/generate.py
