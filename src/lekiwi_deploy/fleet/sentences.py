@@ -142,6 +142,11 @@ def _promoted(of: Sequence[str], detail: Detail) -> str:
     )
 
 
+def _redeployed(of: Sequence[str], detail: Detail) -> str:
+    how = "built again from its source" if detail.get("rebuild") else "the same content"
+    return f"deployed {_text(detail, 'of')} again as {_last(of, detail)} for {_place(of)}: {how}{_forced(detail)}"
+
+
 def _plain(before: str, after: str = "", *, place: bool = False) -> Callable[[Sequence[str], Detail], str]:
     def said(of: Sequence[str], detail: Detail) -> str:
         return f"{before} {_place(of) if place else _last(of, detail)}{after}{_forced(detail)}"
@@ -206,6 +211,8 @@ _SAID: Mapping[str, Callable[[Sequence[str], Detail], str]] = MappingProxyType(
         "deployment.approve": _plain("approved"),
         "deployment.ask": _asked,
         "deployment.create": _created,
+        "deployment.expire": _plain("gave up waiting for approval of"),
+        "deployment.redeploy": _redeployed,
         "deployment.reject": _plain("rejected"),
         "group.set": _group,
         "group.remove": _plain("removed the definition of the group"),
