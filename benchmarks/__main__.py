@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks import agent_figures, fleet_figures, handover, switch_under_load, systemd_figures, warm_on_robot
 from benchmarks.figure import Figure, as_json, table
 
-GROUPS = ("fleet", "agent", "handover", "traffic", "systemd", "content")
+GROUPS = ("planner", "undo", "fleet", "agent", "handover", "traffic", "systemd", "content")
 
 
 def main() -> int:
@@ -32,6 +32,14 @@ def main() -> int:
     wishes = parser.parse_args()
     groups = wishes.only or GROUPS
     figures: list[Figure] = []
+    if "planner" in groups:
+        from benchmarks import planner
+
+        figures += planner.measure()
+    if "undo" in groups:
+        from benchmarks import fleet_undo
+
+        figures += fleet_undo.measure()
     if "agent" in groups:
         figures += agent_figures.measure()
     if "handover" in groups:
