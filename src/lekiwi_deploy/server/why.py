@@ -9,7 +9,7 @@ import msgspec
 
 from lekiwi_deploy.fleet.approval import awaited
 from lekiwi_deploy.fleet.past import Span, of_fleet, of_robot
-from lekiwi_deploy.server import holding
+from lekiwi_deploy.server import holding, membership
 from lekiwi_deploy.server.store import approvals, deployments, events, projects, robots, rollouts, waits
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.events import EventRow
@@ -18,7 +18,7 @@ from lekiwi_deploy.server.store.rollouts import RolloutRow
 from lekiwi_deploy.server.store.waits import WaitRow
 from lekiwi_deploy.server.views import robot_view
 from lekiwi_deploy.wire.api import Deployment, DeploymentStatus, Environment, Robot
-from lekiwi_deploy.wire.ids import DeploymentId, ProjectName
+from lekiwi_deploy.wire.ids import DeploymentId, ProjectName, RobotId
 from lekiwi_deploy.wire.link import ServiceState
 from lekiwi_deploy.wire.reasons import Overdue, Reason, Starting, key
 from lekiwi_deploy.wire.why import HeldBack, PastWait, RobotEvent, Why, Whys
@@ -34,7 +34,8 @@ async def why_robot(
     (why,) = await _whys(tx, [row])
     found = await events.newest(tx, row.name, recent) if recent else []
     spans = [_span(one) for one in await waits.of_robot(tx, row.name, past, since)] if past else []
-    return msgspec.structs.replace(why, events=tuple(map(event_view, found)), past=of_robot(spans))
+    placed = await membership.why_there(tx, row.project, row.name)
+    return msgspec.structs.replace(why, events=tuple(map(event_view, found)), past=of_robot(spans), placed=placed)
 
 
 async def why_environment(tx: Transaction, project: ProjectName, environment: str | None, now: datetime) -> Whys:
@@ -142,10 +143,17 @@ async def _whys(tx: Transaction, rows: Sequence[RobotRow]) -> list[Why]:
     limits: dict[str, Mapping[str, float]] = {}
     for project in {row.project for row in rows}:
         limits[project] = {one.name: one.defer_limit_s for one in await projects.environments(tx, project)}
-    return [_why(row, robot, versions, limits[row.project][row.environment]) for row, robot in shown]
+    since = await waits.open_since(tx, [row.name for row, robot in shown if robot.waiting])
+    return [_why(row, robot, versions, limits[row.project][row.environment], since) for row, robot in shown]
 
 
-def _why(row: RobotRow, robot: Robot, versions: Mapping[DeploymentId, str], limit_s: float) -> Why:
+def _why(
+    row: RobotRow,
+    robot: Robot,
+    versions: Mapping[DeploymentId, str],
+    limit_s: float,
+    since: Mapping[tuple[RobotId, str], datetime],
+) -> Why:
     running = robot.running
     wanted = robot.pin.deployment if robot.pin is not None else row.live
     reasons = robot.waiting or _unwell(robot, wanted)
@@ -165,16 +173,18 @@ def _why(row: RobotRow, robot: Robot, versions: Mapping[DeploymentId, str], limi
         running_version=versions.get(running.deployment, "") if running is not None else "",
         wanted=wanted,
         wanted_version=versions.get(wanted, "") if wanted is not None else "",
-        reasons=tuple(held_back(reason, row) for reason in reasons),
+        reasons=tuple(held_back(reason, row, since.get((row.name, key(reason)))) for reason in reasons),
         defer_limit_s=limit_s,
         deferring_since=row.deferring_since,
         overdue_since=None if overdue is None else overdue.since + timedelta(seconds=overdue.limit_s),
     )
 
 
-def held_back(reason: Reason, row: RobotRow) -> HeldBack:
-    """A reason of a robot as it is told."""
-    return holding.told(reason, row.waiting_since.get(key(reason)), row.name)
+def held_back(reason: Reason, row: RobotRow, noted: datetime | None) -> HeldBack:
+    """A reason of a robot as it is told. `noted`: when the conductor saw it first; the robot's own report, or what the reason itself says, goes
+    before."""
+    said = row.waiting_since.get(key(reason)) or getattr(reason, "since", None) or getattr(reason, "at", None)
+    return holding.told(reason, said or noted, row.name)
 
 
 def _unwell(robot: Robot, wanted: str | None) -> tuple[Reason, ...]:

@@ -58,7 +58,8 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     """One robot: what it runs, what is wanted of it, and why that is not the same. `there`: it runs what is wanted, healthy, and nothing
     holds it. Of a robot that is offline everything is as it last said. `reasons`: in order, the first is what to look at first.
     `deferring_since`: it holds off what is wanted of it since then; `overdue_since`: that is longer than its environment allows, since
-    then. `events`: newest first; `past`: what held it back before, newest first."""
+    then. `events`: newest first; `past`: what held it back before, newest first; `placed`: why it is in its environment, empty: a person put it
+    there."""
 
     robot: RobotId
     project: ProjectName
@@ -78,6 +79,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     overdue_since: datetime | None = None
     events: tuple[RobotEvent, ...] = ()
     past: tuple[PastWait, ...] = ()
+    placed: str = ""
     schema: str = "lekiwi.why/1"
 
 

@@ -16,6 +16,8 @@ from types import TracebackType
 
 from lekiwi_deploy.errors import BadInput, Failed, LekiwiError, NotAllowed, NotFound, Unauthenticated, Unavailable
 
+ADDRESS = "address"
+"""The label of a robot that says where SSH reaches it: `pi@10.0.0.5`."""
 _BROKEN = 255
 """What `ssh` exits with when it, not the command there, failed."""
 _CONNECT_S = 15

@@ -18,7 +18,7 @@ from lekiwi_deploy.cli.adopting import adoption
 from lekiwi_deploy.cli.adopting.adoption import Plan
 from lekiwi_deploy.cli.adopting.found import Survey, findings
 from lekiwi_deploy.cli.adopting.rights import Rights, find_rights
-from lekiwi_deploy.cli.adopting.ssh import Route, Ssh, logs_in_with_key, somebody_is_there
+from lekiwi_deploy.cli.adopting.ssh import ADDRESS, Route, Ssh, logs_in_with_key, somebody_is_there
 from lekiwi_deploy.cli.adopting.telling import failed, show_findings, show_today
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import size, span
@@ -182,7 +182,9 @@ def _install(run: Run, candidate: Candidate, wish: Wish, *, many: bool) -> None:
     bundle = adoption.bundle_for(run.api, candidate.survey)
     token, added = "", False
     if plan.join:
-        join, added = adoption.token_for(run.api, run.project, plan, wish.group, run.tags())
+        join, added = adoption.token_for(
+            run.api, run.project, plan, wish.group, {ADDRESS: candidate.target, **run.tags()}
+        )
         token = join.token
     try:
         say(f"sending it ({size(len(bundle))})")

@@ -11,15 +11,13 @@ from typing import Any
 import click
 import msgspec
 
-from lekiwi_deploy.cli.adopting.ssh import checked_target
+from lekiwi_deploy.cli.adopting.ssh import ADDRESS, checked_target
 from lekiwi_deploy.cli.flags import Verb
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import parse_span, span
 from lekiwi_deploy.errors import BadInput, Failed, NotFound, TimedOut, Unavailable
 from lekiwi_deploy.wire.api import Robot
 
-ADDRESS = "address"
-"""The label that says where SSH reaches a robot: `pi@10.0.0.5`."""
 _BROKEN = 255
 """What `ssh` exits with when it, not the command there, failed."""
 _LOOK_S = 0.5

@@ -54,6 +54,7 @@ def _one(run: Run, found: Why, *, every: bool) -> None:
     out.fields(
         [
             ("environment", f"{found.environment} of {found.project}"),
+            ("placed", found.placed),
             ("runs", _deployment(found.running, found.running_version) or "nothing"),
             ("wanted", _deployment(found.wanted, found.wanted_version) or "nothing" if not found.there else ""),
             (

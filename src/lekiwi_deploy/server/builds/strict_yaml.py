@@ -256,7 +256,7 @@ def read_value(text: str, key: str, *, plain: bool = False) -> Value:
 
     Raises `ProjectFileError` without a file.
     """
-    mark = yaml.Mark("", 0, 0, 0, None, None)
+    mark = yaml.Mark("", 0, 0, 0, "", 0)
     if len(text) > MAX_BYTES:
         raise ProjectFileError("", 1, key, f"has {len(text)} characters, {MAX_BYTES} are allowed")
     try:
