@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from lekiwi_deploy.agent.log_lines import Hide, as_it_is
 from lekiwi_deploy.agent.paths import Paths
 from lekiwi_deploy.agent.spool import Spool
 from lekiwi_deploy.agent.supervisors.choose import systemd_runs_services
 from lekiwi_deploy.agent.tail import Tail
+from lekiwi_deploy.agent.variables.masking import Mask
 from lekiwi_deploy.wire.ids import DeploymentId
 
 
@@ -35,12 +35,12 @@ class Output(Protocol):
 
 
 def choose_output(
-    paths: Paths, spool: Spool, *, appended: Callable[[], None], trouble: Callable[[str], None], hide: Hide = as_it_is
+    paths: Paths, spool: Spool, *, appended: Callable[[], None], trouble: Callable[[str], None], mask: Mask
 ) -> Output:
     """The one that belongs to what runs the services here. `appended` is called when there is more to send, `trouble` with what a person
-    should know; `hide`: what may be shown of a line."""
+    should know; `mask`: what is hidden."""
     if systemd_runs_services(paths):
         from lekiwi_deploy.agent.supervisors.systemd.journal import JournalTail
 
-        return JournalTail(spool, appended=appended, trouble=trouble, hide=hide)
-    return Tail(spool, appended=appended, trouble=trouble, hide=hide)
+        return JournalTail(spool, appended=appended, trouble=trouble, hide=mask.hide)
+    return Tail(spool, appended=appended, trouble=trouble, mask=mask)

@@ -88,7 +88,7 @@ class Robot:
         self.variables = Variables(paths, self.mask)
         self.history = History(self.events, self.logs, appended=self.records_due.set, hide=self.mask.text)
         self.tail = choose_output(
-            paths, self.logs, appended=self.records_due.set, trouble=self.history.trouble, hide=self.mask.hide
+            paths, self.logs, appended=self.records_due.set, trouble=self.history.trouble, mask=self.mask
         )
         self.services = Services(
             paths,

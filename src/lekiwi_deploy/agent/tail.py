@@ -16,8 +16,10 @@ import msgspec
 
 from lekiwi_deploy.agent import machine
 from lekiwi_deploy.agent.inotify import FileEvents
-from lekiwi_deploy.agent.log_lines import Hide, LineSplitter, as_it_is, level_of
+from lekiwi_deploy.agent.log_lines import LineSplitter, level_of
 from lekiwi_deploy.agent.spool import Spool
+from lekiwi_deploy.agent.variables.blotting import blot
+from lekiwi_deploy.agent.variables.masking import Mask
 from lekiwi_deploy.wire.ids import DeploymentId
 from lekiwi_deploy.wire.link import LogLine
 
@@ -45,18 +47,20 @@ class _File:
 
 
 class Tail:
-    """Of all services. `appended` is called when there is more to send, `trouble` with what a person should know; `hide`: what may be shown."""
+    """Of all services. `appended` is called when there is more to send, `trouble` with what a person should know. What `mask` hides is
+    taken out of the files, too."""
 
     def __init__(
-        self, spool: Spool, *, appended: Callable[[], None], trouble: Callable[[str], None], hide: Hide = as_it_is
+        self, spool: Spool, *, appended: Callable[[], None], trouble: Callable[[str], None], mask: Mask
     ) -> None:
         self._spool = spool
-        self._hide = hide
+        self._mask = mask
         self._appended = appended
         self._trouble = trouble
         self._files: dict[str, _File] = {}
         self._by_path: dict[Path, str] = {}
         self._lost = 0
+        self._unblotted = False
         self._next_poll: asyncio.TimerHandle | None = None
         try:
             self._events: FileEvents | None = FileEvents(self._written)
@@ -75,7 +79,7 @@ class Tail:
             self.leave(instance)
             file = None
         if file is None:
-            file = self._files[instance] = _File(path, service, splitter=LineSplitter(self._hide))
+            file = self._files[instance] = _File(path, service, splitter=LineSplitter(self._mask.hide))
             self._by_path[path] = instance
             path.touch(mode=0o640)
             file.inode = path.stat().st_ino
@@ -155,10 +159,12 @@ class Tail:
             lines: list[str] = []
             skipped = status.st_size - file.offset - _AT_ONCE
             if skipped > 0:
+                self._blot(file, fd, skipped)
                 lines += [*file.splitter.flush(skipped=True), f"… {skipped} bytes of output skipped: too much at once"]
                 file.offset += skipped
             before = file.offset
             while chunk := os.pread(fd, _CHUNK, file.offset):
+                self._blot(file, fd, len(chunk))
                 file.offset += len(chunk)
                 lines += file.splitter.feed(chunk)
                 if file.offset - before > 2 * _AT_ONCE:
@@ -172,6 +178,14 @@ class Tail:
                 self._cut(file, fd)
         finally:
             os.close(fd)
+
+    def _blot(self, file: _File, fd: int, length: int) -> None:
+        try:
+            blot(self._mask, fd, file.offset, file.offset + length)
+        except OSError as error:
+            if not self._unblotted:
+                self._trouble(f"secrets that {file.service} wrote stay in {file.path}: {error.strerror}")
+            self._unblotted = True
 
     def _add(self, file: _File, lines: list[str]) -> None:
         file.newest.extend(lines[-_KEPT_LINES:])

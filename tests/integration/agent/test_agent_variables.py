@@ -277,5 +277,4 @@ def test_secrets_are_hidden_in_logs_hooks_checks_and_outcomes(tenant: Tenant, ro
         assert report.outcome is not None
         assert "••••••" in str((report.outcome.log, report.outcome.why))
     assert "secret123" not in repr((tenant.server.reports, tenant.server.events, tenant.server.logs))
-    captured = [path for path in found_on_disk(robot.root, "secret123") if not path.startswith("var/log/lekiwi/")]
-    assert captured == []
+    eventually("what it wrote itself is blotted out", lambda: not found_on_disk(robot.root, "secret123"))

@@ -24,12 +24,28 @@ class Mask:
     def __init__(self) -> None:
         self._values: tuple[str, ...] = ()
         self._any: re.Pattern[str] | None = None
+        self._raw: tuple[bytes, ...] = ()
+
+    @property
+    def reach(self) -> int:
+        """Bytes before a place in a file that a value which ends there may begin in; 0: nothing is hidden."""
+        return max(map(len, self._raw), default=0)
+
+    def places(self, data: bytes) -> list[tuple[int, int]]:
+        """Where in `data` values are, from and to, as a program wrote them."""
+        found = []
+        for value in self._raw:
+            at = data.find(value)
+            while at >= 0:
+                found.append((at, at + len(value)))
+                at = data.find(value, at + 1)
+        return found
 
     def use(self, values: Iterable[str]) -> None:
         """Exactly these are hidden, as they would stand in a line; of one with several lines, each."""
-        lines = {
-            cleaned(line.rstrip("\r").encode("utf-8", "replace")) for value in values for line in value.split("\n")
-        }
+        raw = {line.rstrip("\r").encode("utf-8", "replace") for value in values for line in value.split("\n")}
+        self._raw = tuple(sorted(line for line in raw if len(line.decode()) >= SHORTEST))
+        lines = {cleaned(line) for line in raw}
         found = {form for line in lines for form in (line, line.strip()) if len(form) >= SHORTEST}
         self._values = tuple(sorted(found, key=lambda value: (-len(value), value)))
         self._any = re.compile("|".join(map(re.escape, self._values))) if self._values else None
