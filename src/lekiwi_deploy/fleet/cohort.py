@@ -9,8 +9,9 @@ import hashlib
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+import msgspec
 
 from lekiwi_deploy.fleet.labels import parse_selector
 from lekiwi_deploy.wire.ids import RobotId
@@ -35,15 +36,14 @@ class Fate(StrEnum):
 _NOT_ASKED = (Fate.FREE, Fate.BARRED, Fate.EXPIRED)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True):
     """One robot. `well`: what it runs now is healthy. A robot that is not well goes first: a broken version never blocks its own fix."""
 
     id: RobotId
     fate: Fate
     online: bool = True
     well: bool = True
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
 
     @property
     def asked(self) -> bool:

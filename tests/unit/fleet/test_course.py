@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from msgspec.structs import replace
 
 from lekiwi_deploy.fleet.course import Course, Fate, Member, Pause, Turn, Waits, bucket, share_size, steps_of, turn
 from lekiwi_deploy.wire.ids import RobotId
