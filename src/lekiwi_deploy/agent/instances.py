@@ -162,6 +162,7 @@ class Instances:
             case Resume(instance):
                 known = self.known[instance]
                 known.paused, known.resumed_at = False, machine.boottime()
+                known.woke_at = known.resumed_at
                 self.supervisor.resume(instance)
             case RunHook():
                 raise AssertionError("hooks are run by the services")

@@ -17,7 +17,7 @@ class Known:
     """`service`: as its own deployment describes it, None: that is not known any more. `public`: its public port. `left_at`, `resumed_at`,
     `led_at`: when traffic was led away from it, when it was let go on, when traffic was led to it (CLOCK_BOOTTIME). `connections`: on its
     port when traffic has left it. `stopping`: it is to end, perhaps after a hook. `paused`: what it is to be, until its supervisor says
-    so. `exits`: how often it had exited before it was made live. `held`: it is not to be started again. `owned_at`: since when it
+    so. `woke_at`: when it was let go on last, also long after. `exits`: how often it had exited before it was made live. `held`: it is not to be started again. `owned_at`: since when it
     has its hardware."""
 
     service: Service | None
@@ -28,6 +28,7 @@ class Known:
     strangers: frozenset[int] = frozenset()
     left_at: float | None = None
     resumed_at: float | None = None
+    woke_at: float | None = None
     led_at: float | None = None
     connections: int = 0
     quiet: int = 0
@@ -40,7 +41,7 @@ class Known:
 
     def begin_anew(self) -> None:
         """It has another process."""
-        self.owned_at, self.was_waiting = None, False
+        self.owned_at, self.woke_at, self.was_waiting = None, None, False
 
     @property
     def hardware(self) -> str | None:

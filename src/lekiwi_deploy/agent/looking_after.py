@@ -23,7 +23,7 @@ def look_after(
         runs = False  # it waits for its hardware, and can do nothing before
     keep = known.watch is not None and process.port in instances.leading.targets().values()
     checks = plan.checks(name) if plan is not None and mine else known.watch.checks if known.watch is not None else ()
-    watched = (process.pid, process.port, checks, known.resumed_at)
+    watched = (process.pid, process.port, checks, known.woke_at)
     if known.watch is not None and (not runs or not (mine or keep) or (mine and known.watched != watched)):
         known.watch.stop()
         known.watch = None
@@ -38,10 +38,10 @@ def look_after(
             public=plan.port(name),
             strangers=known.strangers,
             offset=plan.config.port_offset,
-            started=max(process.started, known.resumed_at or 0.0, known.owned_at or 0.0),
+            started=max(process.started, known.woke_at or 0.0, known.owned_at or 0.0),
             changed=nudge,
             run_command=instances.supervisor.run,
-            is_strangers=_checked(process.pid, launch.family) if known.by_port and known.resumed_at is None else None,
+            is_strangers=_checked(process.pid, launch.family) if known.by_port and known.woke_at is None else None,
         )
 
 

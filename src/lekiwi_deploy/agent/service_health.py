@@ -63,7 +63,7 @@ def of_service(
     if not settled or (known.watch is None and alive and not checks):
         checks["start"] = _waiting(False, None)
     if service.notify and not process.told.ready and alive and "lock" not in checks:
-        since = max(process.started, known.resumed_at or 0.0)
+        since = max(process.started, known.woke_at or 0.0)
         checks["ready"] = _waiting(now - since > max(READY_S, longest), "did not say READY=1")
     if welcome in (Hooked.DUE, Hooked.RUNNING):
         checks["after_start"] = _waiting(False, None)

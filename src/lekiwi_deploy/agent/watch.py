@@ -26,7 +26,7 @@ RunCommand = Callable[[Launch, tuple[str, ...], float], Awaitable[tuple[str | No
 
 
 class Watch:
-    """Of the process that `launch` started. Its first success must come within its time from `started` (CLOCK_BOOTTIME). `port` is where it
+    """Of the process that `launch` started. Its first success must come within its time from now; a process is settled so long after `started` (CLOCK_BOOTTIME). `port` is where it
     listens, `public` where the service is reached; `strangers`: who listened on `port` before that process was started; `is_strangers`:
     whether another program listens on a port, asked of the first answer on `port`; `offset` is added to ports that a check names.
     `ready_at`: when every check passed for the first time."""
@@ -55,7 +55,11 @@ class Watch:
         self._changed = changed
         self._run_command = run_command
         self._is_strangers = is_strangers
-        self._states = {self._key(check): CheckState(started) for check in checks}
+        # A process that has been there for long is asked for the first time now: it has its time from now on to answer.
+        asked = max(started, machine.boottime())
+        self._states = {
+            self._key(check): CheckState(started if isinstance(check, ProcessCheck) else asked) for check in checks
+        }
         self._told: dict[str, Verdict] = {}
         self._tasks = [asyncio.get_running_loop().create_task(self._run(check)) for check in checks]
 
