@@ -17,8 +17,8 @@ class Known:
     """`service`: as its own deployment describes it, None: that is not known any more. `public`: its public port. `left_at`, `resumed_at`,
     `led_at`: when traffic was led away from it, when it was let go on, when traffic was led to it (CLOCK_BOOTTIME). `connections`: on its
     port when traffic has left it. `stopping`: it is to end, perhaps after a hook. `paused`: what it is to be, until its supervisor says
-    so. `woke_at`: when it was let go on last, also long after. `exits`: how often it had exited before it was made live. `held`: it is not to be started again. `owned_at`: since when it
-    has its hardware."""
+    so. `woke_at`: when it was let go on last, also long after. `exits`: how often it had exited before it was made live. `held`: it is not to
+    be started again. `owned_at`: since when it has its hardware."""
 
     service: Service | None
     public: int | None

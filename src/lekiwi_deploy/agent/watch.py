@@ -26,10 +26,10 @@ RunCommand = Callable[[Launch, tuple[str, ...], float], Awaitable[tuple[str | No
 
 
 class Watch:
-    """Of the process that `launch` started. Its first success must come within its time from now; a process is settled so long after `started` (CLOCK_BOOTTIME). `port` is where it
-    listens, `public` where the service is reached; `strangers`: who listened on `port` before that process was started; `is_strangers`:
-    whether another program listens on a port, asked of the first answer on `port`; `offset` is added to ports that a check names.
-    `ready_at`: when every check passed for the first time."""
+    """Of the process that `launch` started. Its first success must come within its time from now; a process is settled so long after
+    `started` (CLOCK_BOOTTIME). `port` is where it listens, `public` where the service is reached; `strangers`: who listened on `port` before that
+    process was started; `is_strangers`: whether another program listens on a port, asked of the first answer on `port`; `offset` is added to
+    ports that a check names. `ready_at`: when every check passed for the first time."""
 
     def __init__(
         self,
