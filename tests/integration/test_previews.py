@@ -118,6 +118,19 @@ async def test_a_push_gets_a_free_robot_at_once_and_the_robot_comes_home_when_th
     assert (await world.environment(EnvironmentName("pr-1"))).live is None  # it stays listed
 
 
+async def test_a_robot_that_was_drained_meanwhile_comes_home_and_keeps_what_it_runs(world: FleetWorld) -> None:
+    robot = await world.robot(group=POOL)
+    home = await home_live(world)
+    branch, _ = await push(world, "pr-1")
+    await runs(world, 0, branch)
+    await world.owner.ask("POST", f"/api/robots/{robot.name}/drain", {"reason": "a new arm"})
+    await previews.look(later(world.context, 5 * HOUR))
+    seen = await world.seen(robot.name)
+    assert (seen.environment, seen.desired) == (POOL, None)
+    await world.owner.ask("POST", f"/api/robots/{robot.name}/undrain", {})
+    await runs(world, 0, home)
+
+
 async def test_a_rollout_that_is_under_way_when_the_lease_ends_ends_truly(world: FleetWorld) -> None:
     robot = await world.robot(group=POOL)
     robot.slow = True

@@ -14,9 +14,11 @@ from lekiwi_deploy.server.overdue import SERVER
 from lekiwi_deploy.server.store import activations, audit, conducting, previews, progress, quarantines, robots, rollouts
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.previews import LeaseRow, PreviewRow
+from lekiwi_deploy.server.store.robots import RobotRow
 from lekiwi_deploy.wire.api import RolloutStatus
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName
 from lekiwi_deploy.wire.progress import Note, RolloutFinished
+from lekiwi_deploy.wire.reasons import sentence
 
 
 async def lend(tx: Transaction, row: PreviewRow, grant: Grant, wanted: DeploymentId | None, now: datetime) -> None:
@@ -69,25 +71,35 @@ async def give_back(
         await audit.record(tx, by, "preview.return", where, detail, reason=reason)
         return f"{lease.robot} stays in {lease.environment}: its environment {home} is gone"
     await membership.move(tx, project, {lease.robot: home})
-    way = way_home(
-        live=found.live,
-        rolling=found.status == RolloutStatus.ROLLING,
-        before=lease.before,
-        bad=await _bad(tx, project, home, lease, found.live),
-    )
-    await _give(tx, project, home, lease, way, now)
+    robot = await robots.read(tx, lease.robot)
+    way = WayHome(None, follows=False)
+    keeps = " and keeps what it runs"
+    if robot is not None and robot.out is not None:
+        keeps += f": {sentence(robot.out)}"
+    else:
+        way = way_home(
+            live=found.live,
+            rolling=found.status == RolloutStatus.ROLLING,
+            before=lease.before,
+            bad=await _bad(tx, project, home, robot, found.live, lease.before),
+        )
+        await _give(tx, project, home, lease, way, now)
+        keeps += ": nothing is live there" if found.live is None else " until its turn comes"
     detail = {"home": home, "deployment": way.deployment, "why": why}
     await audit.record(tx, by, "preview.return", where, detail, reason=reason)
-    return f"{lease.robot} goes back to {home}" + (f" and {way.deployment}" if way.deployment is not None else "")
+    return f"{lease.robot} goes back to {home}" + (f" and {way.deployment}" if way.deployment is not None else keeps)
 
 
 async def _bad(
-    tx: Transaction, project: ProjectName, home: EnvironmentName, lease: LeaseRow, live: DeploymentId | None
+    tx: Transaction,
+    project: ProjectName,
+    home: EnvironmentName,
+    robot: RobotRow | None,
+    *given: DeploymentId | None,
 ) -> frozenset[DeploymentId]:
     """Which of what it may be given failed there, or on it."""
-    row = await robots.read(tx, lease.robot)
-    own = row.report.quarantined if row is not None and row.report is not None else ()
-    asked = {one for one in (live, lease.before) if one is not None}
+    own = robot.report.quarantined if robot is not None and robot.report is not None else ()
+    asked = {one for one in given if one is not None}
     there = [one for one in asked if await quarantines.holding(tx, project, home, one) is not None]
     return frozenset((*own, *there))
 

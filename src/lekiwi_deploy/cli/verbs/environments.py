@@ -90,7 +90,7 @@ def _has(one: Environment) -> str | Cell:
     parts = [f"group {name}" for name in policy.groups]
     if policy.select is not None:
         parts.append(policy.select)
-    return ", or ".join(parts) or Cell("what people put there", "dim")
+    return ", or ".join(parts) or Cell("what people put there" if one.preview is None else "what is lent to it", "dim")
 
 
 @environments.command("create", cls=Verb, uses=("project",))

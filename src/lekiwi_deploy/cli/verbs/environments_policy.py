@@ -62,6 +62,8 @@ def _branch(project: Project, one: Environment) -> str:
 
 def branches_of(project: Project, one: Environment) -> str:
     """Which branches go to an environment, as far as anybody said."""
+    if one.preview is not None:
+        return f"{one.preview} (a preview)"
     mapped = [pattern for pattern, target in project.branches if target in (one.name, *one.policy.groups)]
     return ", ".join(dict.fromkeys([*([one.branch] if one.branch else []), *mapped]))
 
