@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks import agent_figures, fleet_figures, handover, switch_under_load, systemd_figures, warm_on_robot
 from benchmarks.figure import Figure, as_json, table
 
-GROUPS = ("planner", "undo", "fleet", "agent", "handover", "traffic", "systemd", "content")
+GROUPS = ("planner", "undo", "detection", "fleet", "agent", "handover", "traffic", "systemd", "content")
 
 
 def main() -> int:
@@ -40,6 +40,10 @@ def main() -> int:
         from benchmarks import fleet_undo
 
         figures += fleet_undo.measure()
+    if "detection" in groups:
+        from benchmarks import detection
+
+        figures += detection.measure()
     if "agent" in groups:
         figures += agent_figures.measure()
     if "handover" in groups:
