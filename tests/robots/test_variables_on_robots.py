@@ -16,6 +16,7 @@ from lekiwi_deploy.testing.machine_image import MachineImage
 from lekiwi_deploy.testing.machine_network import Lan
 from lekiwi_deploy.testing.waiting import eventually
 from lekiwi_deploy.wire.link import DeploymentRef
+from lekiwi_deploy.wire.manifest import Hook, HookKind
 from lekiwi_deploy.wire.sealing import seal
 from lekiwi_deploy.wire.variables import SealedVariables
 
@@ -31,6 +32,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer.allow_reuse_address = True
 http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
+TALKS = "import os; print('my key is', os.environ['API_KEY'], flush=True)\n"
 PEM = '-----BEGIN "KEY"-----\nMIIC%n$HOME\\`\'\n\tend of the key\n-----END-----\n'
 AWKWARD = (
     "", " ", "a b", '"', "'", "\\", "\\n", "$HOME", "${PATH}", "$$", "%n %% %H", "`id`", "#x", ";", "a=b=c", "\n", "a\nb\n", "\t",
@@ -73,14 +75,18 @@ def robot(machines: Machines, lan: Lan, image: MachineImage) -> SmallRobot:
     return SmallRobot(machine, lan)
 
 
-def want(robot: SmallRobot, revision: int, **values: str) -> DeploymentRef:
+def want(robot: SmallRobot, revision: int, *, talks: bool = False, **values: str) -> DeploymentRef:
+    """`talks`: the service and a hook of it print its secret."""
     from agent_server import web
 
     env = ("API_KEY", "PEM", "OWN")
-    services = [web(port=PORT, health=CHECKS, content=str(revision), env=env)]
+    hooks = {HookKind.AFTER_START: Hook(run=("sh", "-c", "echo hooked $API_KEY"))} if talks else {}
+    services = [web(port=PORT, health=CHECKS, content=str(revision), env=env, hooks=hooks)]
     services.append(web("plain", code="plain.py", port=PORT + 1, content="plain"))
     plain = SERVES.replace('("API_KEY", "PEM", "OWN")', "()")
-    ref: DeploymentRef = robot.server.release({"web.py": SERVES, "plain.py": plain, "number": str(revision)}, services)
+    ref: DeploymentRef = robot.server.release(
+        {"web.py": (TALKS if talks else "") + SERVES, "plain.py": plain, "number": str(revision)}, services
+    )
     sealed = seal(values, robot.server.public_key)
     given = SealedVariables(environment="production", revision=revision, sealed=sealed, secrets=tuple(values))
     robot.server.want(ref, variables=given)
@@ -143,10 +149,15 @@ def test_a_robot_that_boots_without_network_or_agent_has_its_secrets_and_its_dis
     eventually("so will the boot", lambda: "staging" in machine.run(*look, check=False).stdout, within_s=30)
 
 
-def test_a_boot_that_cannot_open_them_starts_the_others_and_says_why(robot: SmallRobot) -> None:
+def test_what_leaves_the_robot_has_no_secret_and_a_boot_that_cannot_open_them_starts_the_others(
+    robot: SmallRobot,
+) -> None:
     machine = robot.machine
-    ref = want(robot, 1, API_KEY="secret123")
+    ref = want(robot, 1, talks=True, API_KEY="secret123")
     robot.server.healthy(ref, good=True, within_s=40)
+    shown = {"hooked ••••••", "my key is ••••••"}  # beside what systemd says
+    robot.server.until(lambda: shown <= set(robot.server.texts("web")), "logged")
+    assert "secret123" not in repr((robot.server.reports, robot.server.events, robot.server.logs))
     kept_for_boot(machine, ref)
     machine.run("systemctl", "disable", "lekiwi-agent")
     machine.run("sh", "-c", "tr 0-9 1-90 < /etc/lekiwi/robot.key > /k && cat /k > /etc/lekiwi/robot.key && rm /k")
