@@ -166,6 +166,38 @@ async def test_a_drained_robot_is_passed_by_until_it_is_let_back(world: FleetWor
     assert actions == ["robot.undrain", "robot.drain"]
 
 
+@pytest.mark.parametrize("how", ["drained", "unplaced"])
+async def test_what_a_robot_was_given_and_has_not_taken_yet_is_withdrawn_when_it_leaves(
+    world: FleetWorld, how: str
+) -> None:
+    await environment(world, "staging", select="site=lab")
+    robot = await world.robot("kiwi-001", group="staging")
+    first = await world.build()
+    await world.finished(await world.roll_out(first, STAGING))
+    robot.slow = True
+    second = await world.build()
+    await world.roll_out(second, STAGING)
+
+    async def wants(deployment: DeploymentId | None) -> bool:
+        return robot.desired is not None and (robot.desired.deployment and robot.desired.deployment.id) == deployment
+
+    await world.until("it was asked", lambda: wants(second))
+    if how == "drained":
+        await ask(world, "POST", "/api/robots/kiwi-001/drain", {})
+    else:
+        await ask(world, "PATCH", "/api/robots/kiwi-001", {"labels": {"site": None}})
+    await world.until("it was withdrawn", lambda: wants(None))
+    seen = await world.seen("kiwi-001")
+    assert (seen.desired, [type(one) for one in seen.waiting]) == (None, [Drained if how == "drained" else Unplaced])
+    assert robot.running is not None and robot.running.deployment == first
+    robot.slow = False
+    if how == "drained":
+        await ask(world, "POST", "/api/robots/kiwi-001/undrain", {})
+    else:
+        await ask(world, "PATCH", "/api/robots/kiwi-001", {"labels": {"site": "lab"}})
+    await runs(world, "kiwi-001", second)
+
+
 async def test_a_new_robot_gets_the_labels_of_the_group_or_the_environment_that_it_is_for(world: FleetWorld) -> None:
     await environment(world, "staging", groups=["staging-robots"])
     await environment(world, "lab", select="site=lab, hw!=v1")

@@ -13,7 +13,7 @@ from lekiwi_deploy.fleet.undoing import DrainAgain, LabelsAgain, PlaceAgain
 from lekiwi_deploy.server import membership
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.membership import Moved
-from lekiwi_deploy.server.store import audit, groups, policies, projects, robots
+from lekiwi_deploy.server.store import audit, groups, policies, projects, robots, rollouts
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.robots import RobotRow
 from lekiwi_deploy.server.targeting import robot_meant
@@ -134,9 +134,11 @@ async def move(tx: Transaction, row: RobotRow, wanted: str, by: str, *, reason: 
 
 
 async def drain(tx: Transaction, context: Context, row: RobotRow, by: str, why: str) -> bool:
-    """Takes a robot out of deployments: it keeps what it runs. Whether it was not already."""
+    """Takes a robot out of deployments: it keeps what it runs, and what it was given and has not taken yet is withdrawn. Whether it was in."""
     if row.drained_at is not None:
         return False
+    await rollouts.lock_environment(tx, row.project, row.environment)
+    await groups.withdraw(tx, [row.name])
     await robots.drain(tx, row.name, by, context.now(), why)
     await _record_drain(tx, row, by, drained=True, why=why)
     return True

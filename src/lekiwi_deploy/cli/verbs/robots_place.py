@@ -62,8 +62,8 @@ def drain(run: Run, name: str, reason: str) -> None:
         return
     running = robot.running.deployment if robot.running else None
     run.out.line(f"{name} is drained: it keeps {running or 'running nothing'}, and rollouts pass it by")
-    if before.out is None and robot.phase is not None and robot.phase.value not in ("idle",):
-        run.out.say(f"   what it is at just now ({robot.phase.value}) it finishes")
+    if before.desired is not None and robot.desired is None:
+        run.out.say(f"   {before.desired}, which it was about to take, is withdrawn")
     run.out.say(Cell(f"   undo: lekiwi robots undrain {name}", "dim"))
 
 

@@ -167,12 +167,38 @@ async def leave_rollouts(tx: Transaction, names: Sequence[str]) -> None:
     )
 
 
+async def withdraw(tx: Transaction, names: Sequence[str]) -> None:
+    """What these robots were given and have not taken yet is not wanted of them any more; one that a person pinned stays so. Hints `desired`."""
+    await lock_all(tx, names)
+    asked = await tx.rows(
+        """
+        UPDATE robots r SET desired = NULL, generation = generation + 1, force = false, forced_by = NULL, resume = false, deferring_since = NULL
+        WHERE name = ANY(%s) AND NOT by_hand AND desired IS NOT NULL AND desired IS DISTINCT FROM running AND EXISTS (
+            SELECT FROM rollout_robots rr WHERE rr.robot = r.name AND rr.generation = r.generation
+              AND rr.status IN ('pending', 'assigned', 'fetching', 'switching'))
+        RETURNING name
+        """,
+        (list(names),),
+        str,
+    )
+    await tx.execute(
+        """
+        UPDATE rollout_robots rr SET status = 'pending', generation = NULL, assigned_at = NULL, waiting = '[]', look_at = NULL
+        WHERE rr.robot = ANY(%s) AND rr.generation IS NOT NULL AND rr.status IN ('pending', 'assigned', 'fetching', 'switching')
+        """,
+        (asked,),
+    )
+    for name in asked:
+        await tx.notify("desired", name)
+
+
 async def set_unplaced(tx: Transaction, project: ProjectName, marks: Mapping[RobotId, str | None]) -> None:
     """Notes which robots have no place (and what their environment asks for), and which have one again."""
     if not marks:
         return
     await lock_all(tx, list(marks))
     lost = [name for name, mark in marks.items() if mark is not None]
+    await withdraw(tx, lost)
     await leave_rollouts(tx, lost)
     await tx.execute(
         """
