@@ -7,7 +7,22 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from cli_said import DEP, KIWI, NOW, PRODUCTION, ROL, Lekiwi, deployment, environment, finished, healthy, project
+from cli_said import (
+    BUILD,
+    DEP,
+    KIWI,
+    NOW,
+    PRODUCTION,
+    ROL,
+    STARTED,
+    Lekiwi,
+    deployment,
+    environment,
+    finished,
+    healthy,
+    progress,
+    project,
+)  # fmt: skip
 from scripted_server import Answer, Lines, ScriptedServer
 
 from lekiwi_deploy.wire.api import Counts, DeploymentDetail, ErrorBody, Rollout, RolloutStatus
@@ -327,3 +342,18 @@ def _canceled(**fields: object) -> Canceled:
 
 def _detail() -> DeploymentDetail:
     return DeploymentDetail(deployment=deployment(digest=DIGEST), rollout=None)
+
+
+def test_the_timeline_of_a_deployment_is_its_story_with_times(
+    lekiwi: Lekiwi, anna: Lekiwi, server: ScriptedServer
+) -> None:
+    server.on("GET", f"/api/deployments/{DEP}", _detail())
+    server.on("GET", f"/api/deployments/{DEP}/progress", Lines(progress(*BUILD, STARTED, healthy("a"), finished())))
+    ran = lekiwi("inspect", DEP, "--timeline")
+    assert ran.code == 0
+    said = [line.split("  ", 1)[1].lstrip() for line in ran.out.splitlines()]
+    assert any("goes to 2 robots of production (rol_BBBBBBBB)" in line for line in said)
+    assert any(line.endswith("a healthy") for line in said)
+    assert re.search(r"done: 2 of 2 robots", said[-1])
+    shown = lekiwi("inspect", DEP, "--timeline", "--json").json()
+    assert (shown["schema"], shown["entries"][-1]["body"]["kind"]) == ("lekiwi.timeline/1", "rollout_finished")

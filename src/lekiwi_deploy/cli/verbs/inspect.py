@@ -32,12 +32,20 @@ class Inspected(DeploymentDetail, frozen=True, kw_only=True):
 @click.option("--timeout", metavar="SPAN", help="With --wait: no longer than that.")
 @click.option("--robots", is_flag=True, help="How every robot fares with it.")
 @click.option("--logs", is_flag=True, help="What its build and test wrote.")
+@click.option("--timeline", is_flag=True, help="What happened to it, with the times.")
 @click.option(
     "--diff", "other", metavar="DEP2", help="What differs from DEP2 to it (or from what is live in that environment)."
 )
 @click.pass_obj
 def inspect(
-    run: Run, deployment: str, wait: bool, timeout: str | None, robots: bool, logs: bool, other: str | None
+    run: Run,
+    deployment: str,
+    wait: bool,
+    timeout: str | None,
+    robots: bool,
+    logs: bool,
+    timeline: bool,
+    other: str | None,
 ) -> int:
     """One deployment (id or the beginning of one), or one rollout (rol_…): what it is and how it fares."""
     began, code = time.monotonic(), 0
@@ -62,6 +70,11 @@ def inspect(
         code = followed.code
         if code == INTERRUPTED:
             return code
+    if timeline:
+        from lekiwi_deploy.cli.timeline import show
+
+        show(run, stream)
+        return code
     if is_rollout:
         rollout = run.api.rollout(deployment)
         run.out.object(rollout)
