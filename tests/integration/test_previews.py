@@ -342,6 +342,15 @@ async def test_with_real_git_the_branch_makes_the_preview_and_its_end_ends_it(
         await clone.commit({"run*": "#!/bin/sh\nexec sleep 2000\n"})
         waiting = await clone.git("push", address, "HEAD:pr-8", timeout=30)  # it does not sit there
         assert any("waits for a robot of preview-robots: it is first in the queue" in line for line in waiting.remote)
+        status, _, made = await world.owner.ask(
+            "POST", "/api/projects/web/deployments", {"ref": "pr-8", "environment": "pr-8"}
+        )
+        assert status == 202, made
+
+        async def waits() -> bool:
+            return [type(one) for one in (await world.detail(made["id"])).deployment.waiting] == [AwaitsRobot]
+
+        await world.until("what a person deployed waits for a robot, too", waits)
         deleted = await clone.git("push", address, "--delete", "pr-7")
         assert any(
             f"the preview pr-7 is over (the branch was deleted): {robot.name} goes back to preview-robots" in line

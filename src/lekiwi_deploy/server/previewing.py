@@ -8,19 +8,22 @@ from datetime import datetime, timedelta
 import msgspec
 
 from lekiwi_deploy.errors import BadInput, Conflict, NotFound
+from lekiwi_deploy.fleet.approval import Way, wanted
 from lekiwi_deploy.fleet.branches import Previews
 from lekiwi_deploy.fleet.previews import Ended, preview_policy, terms
 from lekiwi_deploy.server import lending, membership, previews
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.preview_state import State, read_state
-from lekiwi_deploy.server.store import audit, projects
+from lekiwi_deploy.server.store import audit, deployments, progress, projects
 from lekiwi_deploy.server.store import previews as store
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.server.store.previews import PreviewRow
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RobotId
+from lekiwi_deploy.wire.policy import Policy
 from lekiwi_deploy.wire.previews import Lease, PreviewView
-from lekiwi_deploy.wire.reasons import AwaitsRobot
+from lekiwi_deploy.wire.progress import Closed
+from lekiwi_deploy.wire.reasons import AwaitsRobot, sentence
 
 SHORTEST_S, LONGEST_S = 60.0, 30 * 86_400.0
 MOST_ROBOTS = 100
@@ -39,10 +42,10 @@ AS_THE_POOL = Terms()
 
 
 async def prepare(
-    tx: Transaction, context: Context, project: ProjectName, found: Previews, by: str, wanted: Terms = AS_THE_POOL
+    tx: Transaction, context: Context, project: ProjectName, found: Previews, by: str, given: Terms = AS_THE_POOL
 ) -> PreviewRow:
     """The preview, with its environment, made if there is none; it asks for no robot yet. What was agreed on before stays, but for what is
-    `wanted` now. Raises `Conflict` when an environment of its own has the name."""
+    `given` now. Raises `Conflict` when an environment of its own has the name."""
     await membership.begin(tx, project)
     now = context.now()
     before = await store.read(tx, project, found.environment)
@@ -68,8 +71,8 @@ async def prepare(
     row = replace(
         row,
         pool=found.pool,
-        wants=wanted.robots if wanted.robots is not None else row.wants,
-        lease_s=wanted.lease_s if wanted.lease_s is not None else row.lease_s,
+        wants=given.robots if given.robots is not None else row.wants,
+        lease_s=given.lease_s if given.lease_s is not None else row.lease_s,
     )
     await store.put(tx, row)
     if before is None:
@@ -101,10 +104,33 @@ async def push_asks(tx: Transaction, context: Context, deployment: DeploymentRow
     return state.awaits(deployment.environment) if after is not None and after.waits == deployment.id else None
 
 
+async def queues(tx: Transaction, context: Context, id: DeploymentId) -> bool:
+    """A person deployed to a preview that has no robots: it asks for some, and what was deployed goes live as soon as there is one. False: it is no
+    preview, or has robots, or people have to agree first, so there is nothing to wait for here."""
+    deployment = await deployments.read(tx, id)
+    if deployment is None or deployment.environment is None:
+        return False
+    if not await is_preview(tx, deployment.project, deployment.environment):
+        return False
+    await membership.begin(tx, deployment.project)
+    row = await store.read(tx, deployment.project, deployment.environment)
+    policy = await store.policy(tx, deployment.project, deployment.environment) or Policy()
+    lent = await store.leases(tx, deployment.project, deployment.environment)
+    if row is None or lent or wanted(policy, Way.DEPLOY) is not None:
+        return False
+    await _ask(tx, context, row, deployment.id, deployment.created_by, renew=False)
+    state = await previews.settle(tx, context, deployment.project)
+    awaits = state.awaits(row.environment)
+    after = await store.read(tx, row.project, row.environment)
+    if awaits is not None and after is not None and after.waits == id:
+        await progress.append(tx, id, [Closed("built", sentence(awaits))], context.now())
+    return True
+
+
 async def _ask(
-    tx: Transaction, context: Context, row: PreviewRow, wanted: DeploymentId | None, by: str, *, renew: bool
+    tx: Transaction, context: Context, row: PreviewRow, goes_live: DeploymentId | None, by: str, *, renew: bool
 ) -> PreviewRow:
-    """`wanted` goes live as soon as there is a robot; the preview queues if it has fewer than it wants."""
+    """`goes_live` does so as soon as there is a robot; the preview queues if it has fewer than it wants."""
     now = context.now()
     running = row.until is not None and row.until > now
     until = row.until if running else None
@@ -115,9 +141,9 @@ async def _ask(
     since = row.waits_since if row.waits_since is not None else now
     row = replace(
         row,
-        asked=wanted or row.asked,
+        asked=goes_live or row.asked,
         asked_by=by,
-        waits=wanted if wanted is not None else row.waits,
+        waits=goes_live if goes_live is not None else row.waits,
         until=until,
         waits_since=since if has < row.wants else None,
     )

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from lekiwi_deploy.errors import Conflict, Failed, LekiwiError
+from lekiwi_deploy.server import previewing
 from lekiwi_deploy.server.approving import go_live_built
 from lekiwi_deploy.server.builds.build import build
 from lekiwi_deploy.server.builds.pruning import prune_now
@@ -183,7 +184,8 @@ async def _store(context: Context, row: DeploymentRow, release: Release) -> None
             if environment.freeze is not None:
                 frozen = f"{row.environment} is frozen by {environment.freeze.by}: deployed all the same, as asked by {row.created_by}"
                 await progress.append(tx, row.id, [Note(frozen, warning=True)], now)
-            await go_live_built(tx, context, row.id)
+            if not await previewing.queues(tx, context, row.id):
+                await go_live_built(tx, context, row.id)
 
 
 async def _fail(context: Context, row: DeploymentRow, why: str) -> None:

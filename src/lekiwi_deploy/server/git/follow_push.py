@@ -41,15 +41,16 @@ async def follow_push(context: Context, call: HookCall, say: Say) -> int:
         await tx.notify("refs", project)
     waiting = [(row, await _started(context, row)) for row in rows]  # all of them, before the first is followed
     for row, waits in waiting:
+        what = f"{row.id} {row.version}  {source_of(row)} → {row.environment}"
         if waits is not None and waits.robot is not None:
-            await say(warned("Built", f"{row.id} {row.version}  {source_of(row)} → {row.environment}  {waits.text}"))
+            await say(warned("Built", f"{what}  {waits.text}"))
             await say(
                 indented(
                     f"it goes live by itself: lekiwi why {row.id}; or drop it: lekiwi preview rm {row.environment}"
                 )
             )
         elif waits is not None:
-            await say(warned("Built", f"{row.id} {row.version}, but it does not go live: {waits.text}"))
+            await say(warned("Built", f"{what}, but it does not go live: {waits.text}"))
         elif not options.wait:
             await say(
                 indented(
