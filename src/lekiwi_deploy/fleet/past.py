@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from lekiwi_deploy.wire.api import RobotStatus
 from lekiwi_deploy.wire.ids import RobotId
-from lekiwi_deploy.wire.reasons import Reason, sentence
+from lekiwi_deploy.wire.progress import Progress, RobotMoved, RolloutFinished, RolloutWaits
+from lekiwi_deploy.wire.reasons import LaterStep, Reason, sentence
 from lekiwi_deploy.wire.why import PastWait
 
 MOMENT = timedelta(seconds=1)
@@ -64,3 +66,22 @@ def _told(spans: list[Span]) -> PastWait:
         robots=len(names),
         names=tuple(names[:NAMED]),
     )
+
+
+def of_steps(entries: Iterable[Progress]) -> tuple[PastWait, ...]:
+    """What a gradual rollout waited for, out of its story: each wait lasted until robots were asked, it waited for something else, or it was over.
+    Oldest first; the one that lasts still is not past."""
+    told: list[PastWait] = []
+    begun: tuple[datetime, RolloutWaits] | None = None
+    for entry in entries:
+        body = entry.body
+        asked = isinstance(body, RobotMoved) and body.status == RobotStatus.ASSIGNED
+        if begun is not None and (asked or isinstance(body, RolloutWaits | RolloutFinished)):
+            since, waits = begun
+            if entry.at - since >= MOMENT:
+                reason = LaterStep(rollout=entry.stream, step=waits.at, of=waits.of, what=waits.what)
+                told.append(PastWait(reason=reason, text=sentence(reason), since=since, until=entry.at, robots=0))
+            begun = None
+        if isinstance(body, RolloutWaits):
+            begun = (entry.at, body)
+    return tuple(told)

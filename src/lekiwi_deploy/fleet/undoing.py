@@ -217,7 +217,7 @@ def subject(inverse: Inverse) -> tuple[str, ...]:
         case RobotAgain(robot=robot):
             return ("robot", robot)
         case RobotGone(robot=robot):
-            return ("place", robot)
+            return ("added", robot)
 
 
 def text(inverse: Inverse) -> str:

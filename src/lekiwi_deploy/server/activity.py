@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
+
 from lekiwi_deploy.fleet.sentences import sentence
+from lekiwi_deploy.fleet.undoing import subject
 from lekiwi_deploy.server.store.audit import Change
 from lekiwi_deploy.wire.api import Audit
+
+
+def page_view(rows: Sequence[Change], every: Sequence[Change] = ()) -> list[Audit]:
+    """Changes, newest first. Only the newest of each thing can be taken back, so only that one says how; `every`: all changes since the oldest of
+    `rows`, newest first, among which newer ones are."""
+    blocked: set[int] = set()
+    seen: set[tuple[str, ...]] = set()
+    for row in every or rows:
+        if row.undo is not None and subject(row.undo) in seen:
+            blocked.add(row.seq)
+        seen |= _subjects(row)
+    return [
+        msgspec.structs.replace(change_view(row), undo="") if row.seq in blocked else change_view(row) for row in rows
+    ]
+
+
+def _subjects(row: Change) -> set[tuple[str, ...]]:
+    """What keeps older changes of the same thing from being taken back."""
+    if row.action == "robot.join":
+        return {("added", row.target.rpartition("/")[2])}
+    return {subject(row.undo)} if row.undo is not None and row.undone_by is None else set()
 
 
 def change_view(row: Change) -> Audit:

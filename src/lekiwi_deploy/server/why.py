@@ -7,23 +7,20 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from lekiwi_deploy.fleet.approval import awaited
-from lekiwi_deploy.fleet.past import Span, of_fleet, of_robot
 from lekiwi_deploy.server import holding, membership
-from lekiwi_deploy.server.store import approvals, deployments, events, projects, robots, rollouts, waits
+from lekiwi_deploy.server.past import of_deployment, of_robot, of_rollouts
+from lekiwi_deploy.server.store import deployments, events, projects, robots, rollouts, waits
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.events import EventRow
 from lekiwi_deploy.server.store.robots import RobotRow
 from lekiwi_deploy.server.store.rollouts import RolloutRow
-from lekiwi_deploy.server.store.waits import WaitRow
 from lekiwi_deploy.server.views import robot_view
 from lekiwi_deploy.wire.api import Deployment, DeploymentStatus, Environment, Robot
 from lekiwi_deploy.wire.ids import DeploymentId, ProjectName, RobotId
 from lekiwi_deploy.wire.link import ServiceState
 from lekiwi_deploy.wire.reasons import Overdue, Reason, Starting, key
-from lekiwi_deploy.wire.why import HeldBack, PastWait, RobotEvent, Why, Whys
+from lekiwi_deploy.wire.why import HeldBack, RobotEvent, Why, Whys
 
-MAX_SPANS = 20_000
 _CONFIRMED = ("healthy", "good")
 
 
@@ -33,9 +30,9 @@ async def why_robot(
     """One robot, with its `recent` latest events and the `past` latest spans that held it back before; `since`: those that lasted until then."""
     (why,) = await _whys(tx, [row])
     found = await events.newest(tx, row.name, recent) if recent else []
-    spans = [_span(one) for one in await waits.of_robot(tx, row.name, past, since)] if past else []
+    before = await of_robot(tx, row.name, past, since) if past else ()
     placed = await membership.why_there(tx, row.project, row.name)
-    return msgspec.structs.replace(why, events=tuple(map(event_view, found)), past=of_robot(spans), placed=placed)
+    return msgspec.structs.replace(why, events=tuple(map(event_view, found)), past=before, placed=placed)
 
 
 async def why_environment(tx: Transaction, project: ProjectName, environment: str | None, now: datetime) -> Whys:
@@ -66,7 +63,7 @@ async def why_deployment(tx: Transaction, shown: Deployment) -> Whys:
     known = await projects.environment(tx, shown.project, shown.environment) if shown.environment else None
     rollout = await rollouts.read(tx, shown.rollout) if shown.rollout is not None else None
     held = await holding.of_deployment(tx, shown, known, rollout)
-    past = await _past_of_deployment(tx, shown)
+    past = await of_deployment(tx, shown.id)
     if rollout is not None:
         found = await why_rollout(tx, rollout)
         return msgspec.structs.replace(found, text=_of_deployment(shown, found), reasons=held, past=past)
@@ -88,7 +85,6 @@ async def why_rollout(tx: Transaction, rollout: RolloutRow) -> Whys:
     rows = [row for row in await robots.listed(tx, rollout.project, rollout.environment) if row.name in inside]
     followed = [row for row in rows if row.live_rollout == rollout.id or row.desired == rollout.deployment]
     astray = [row for row in followed if inside[row.name].status not in _CONFIRMED or row.cloned_at is not None]
-    spans = [_span(one) for one in await waits.of_rollouts(tx, [rollout.id], MAX_SPANS)]
     return Whys(
         project=rollout.project,
         environment=rollout.environment,
@@ -98,27 +94,8 @@ async def why_rollout(tx: Transaction, rollout: RolloutRow) -> Whys:
         reasons=holding.of_rollout(rollout),
         deployment=rollout.deployment,
         rollout=rollout.id,
-        past=of_fleet(spans),
+        past=await of_rollouts(tx, [rollout.id]),
     )
-
-
-async def _past_of_deployment(tx: Transaction, shown: Deployment) -> tuple[PastWait, ...]:
-    """What kept it from going live (people), and its robots from running it, in all its rollouts."""
-    found: list[PastWait] = []
-    for request in await approvals.views(tx, await approvals.of_deployment(tx, shown.id)):
-        if request.ended is None or request.ended_at is None:
-            continue
-        asked = awaited(request)
-        given = [vote.by for vote in request.votes if vote.approved == (request.ended == "approved")]
-        by = f" by {', '.join(given)}" if given and request.ended in ("approved", "rejected") else ""
-        text = f"waited for approval in {request.environment}: {request.ended}{by}"
-        found.append(PastWait(reason=asked, text=text, since=request.asked_at, until=request.ended_at, robots=0))
-    spans = await waits.of_rollouts(tx, await rollouts.ids_of_deployment(tx, shown.id), MAX_SPANS)
-    return (*found, *of_fleet([_span(one) for one in spans]))
-
-
-def _span(row: WaitRow) -> Span:
-    return Span(row.robot, row.key, row.reason, row.since, row.until)
 
 
 def event_view(row: EventRow) -> RobotEvent:

@@ -416,6 +416,8 @@ _STEP_WAITS = {
     "approval": "waiting for approval",
     "nobody": "waiting for a robot that is there",
     "room": "as many are under way as may be",
+    "paused": "paused by a person",
+    "turn": "waiting for its turn",
 }
 
 

@@ -80,7 +80,7 @@ def _one(run: Run, found: Why, *, every: bool) -> None:
         out.say(Cell(f"more: lekiwi robots events {found.robot}", "dim"))
 
 
-def _past(run: Run, past: Sequence[PastWait]) -> None:
+def _past(run: Run, past: Sequence[PastWait], *, named: bool = False) -> None:
     """What held it back before: `14:02-14:09  outside the deployment window …`."""
     if past:
         run.out.line()
@@ -88,8 +88,8 @@ def _past(run: Run, past: Sequence[PastWait]) -> None:
     for one in past:
         shown = one.text if one.robots == 0 else sentence(in_zone(one.reason, None))
         who = ""
-        if one.robots > 1:
-            who = f"{plural(one.robots, 'robot')} · "
+        if named and one.robots:
+            who = f"{plural(one.robots, 'robot') if one.robots > 1 else one.names[0]} · "
         run.out.line(Cell(f"{between(one.since, one.until, run.now()):<18} ", "dim"), f"{who}{shown}")
 
 
@@ -115,7 +115,7 @@ def _many(run: Run, found: Whys) -> None:
         out.line(sentence(shown) if whole else held.text, Cell(f"  {how_long(held.since, now)}".rstrip(), "dim"))
         out.line(Cell("   → ", "dim"), Cell(remedy(shown) if whole else held.clears, "cyan"))
     if not found.robots:
-        _past(run, found.past)
+        _past(run, found.past, named=True)
         return
     if not found.text:
         not_there = "is not where it should be" if len(found.robots) == 1 else "are not where they should be"
@@ -139,7 +139,7 @@ def _many(run: Run, found: Whys) -> None:
     titles = (("REASON", 0), ("ROBOT", 0), ("RUNS", 3), ("SINCE", 2), ("", 0), ("WHY", 0))
     out.table([Column(title, drop) for title, drop in titles], rows)
     out.say(Cell(f"what would clear it: lekiwi why {found.robots[0].robot}", "dim"))
-    _past(run, found.past)
+    _past(run, found.past, named=True)
 
 
 def _group(one: Why) -> str:

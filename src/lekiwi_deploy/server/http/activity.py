@@ -11,7 +11,7 @@ from litestar.response import Stream
 
 from lekiwi_deploy.errors import BadInput
 from lekiwi_deploy.fleet.durations import moment
-from lekiwi_deploy.server.activity import change_view
+from lekiwi_deploy.server.activity import change_view, page_view
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.follow import RECHECK_S, hint_or_stop
 from lekiwi_deploy.server.http.ndjson import ndjson
@@ -57,7 +57,12 @@ async def show_activity(
         if environment is not None:
             await projects.environment(tx, known.name, environment)
         if NDJSON not in request.headers.get("accept", ""):
-            return [change_view(row) for row in await audit.newest(tx, most, asked, before=cursor)]
+            rows = await audit.newest(tx, most, asked, before=cursor)
+            every = Asked(
+                targets=(f"project/{project}",)
+            )  # whatever was asked for, what came after it may be in the way
+            since_then = await audit.newest(tx, MAX_PAGE, every, after=rows[-1].seq - 1) if rows else []
+            return page_view(rows, since_then)
         start = cursor or 0
         if limit is not None and cursor is None:
             rows = await audit.newest(tx, limit, asked)

@@ -9,7 +9,7 @@ import msgspec
 
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.json_text import json_text
-from lekiwi_deploy.wire.ids import RobotId
+from lekiwi_deploy.wire.ids import RobotId, RolloutId
 from lekiwi_deploy.wire.reasons import Asked, Fetching, Reason, Starting, key
 
 PASSING = (Asked, Fetching, Starting)
@@ -64,6 +64,12 @@ async def note(tx: Transaction, rollout: str, reasons: Mapping[RobotId, Sequence
         )
 
 
+async def open_since(tx: Transaction, robots: Collection[str]) -> dict[tuple[RobotId, str], datetime]:
+    """Since when what holds these robots back now does, by robot and `wire.reasons.key`."""
+    rows = await tx.rows("SELECT * FROM waits WHERE until IS NULL AND robot = ANY(%s)", (list(robots),), WaitRow)
+    return {(row.robot, row.key): row.since for row in rows}
+
+
 async def of_robot(tx: Transaction, robot: str, limit: int, since: datetime | None = None) -> list[WaitRow]:
     """What held the robot back and does not any more, newest first; `since`: that lasted until then at least."""
     return await tx.rows(
@@ -71,6 +77,33 @@ async def of_robot(tx: Transaction, robot: str, limit: int, since: datetime | No
         "ORDER BY since DESC, id DESC LIMIT %s",
         (robot, since, since, limit),
         WaitRow,
+    )
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """A robot waited for its turn in a gradual rollout. `step` from 0, None: it never came; `until` None: it waits."""
+
+    rollout: RolloutId
+    step: int | None
+    steps: int
+    since: datetime
+    until: datetime | None
+
+
+async def turns(tx: Transaction, robot: str, limit: int, since: datetime | None = None) -> list[Turn]:
+    """When the robot waited for its turn in gradual rollouts, and does not any more, newest first."""
+    return await tx.rows(
+        """
+        SELECT r.id AS rollout, rr.step, jsonb_array_length(r.course -> 'steps') AS steps, r.created_at AS since,
+            COALESCE(rr.assigned_at, r.finished_at) AS until
+        FROM rollout_robots rr JOIN rollouts r ON r.id = rr.rollout
+        WHERE rr.robot = %(robot)s AND jsonb_array_length(COALESCE(r.course -> 'steps', '[]')) > 0
+          AND COALESCE(rr.assigned_at, r.finished_at) - r.created_at > interval '1 second'
+          AND (%(since)s::timestamptz IS NULL OR COALESCE(rr.assigned_at, r.finished_at) >= %(since)s)
+        ORDER BY r.created_at DESC LIMIT %(limit)s
+        """,
+        {"robot": robot, "limit": limit, "since": since},
+        Turn,
     )
 
 
