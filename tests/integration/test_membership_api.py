@@ -66,6 +66,23 @@ async def test_a_label_moves_a_robot_which_joins_what_is_live_there_and_leaves_w
     assert change.detail["moved"] == {"kiwi-001": "production -> staging"}
 
 
+async def test_a_rollout_is_over_when_the_robots_that_it_waited_for_went_elsewhere(world: FleetWorld) -> None:
+    await world.robot("kiwi-001")
+    late = await world.robot("kiwi-002")
+    await environment(world, "staging")
+    await world.release()
+    late.slow = True
+    rollout = await world.roll_out(await world.build())
+
+    async def asked() -> bool:
+        return (await world.rollout(rollout)).counts.live == 1
+
+    await world.until("one has it, one is awaited", asked)
+    await ask(world, "POST", "/api/robots/kiwi-002/move", {"environment": "staging"})
+    finished = await world.finished(rollout)
+    assert (finished.status, finished.live, finished.total) == ("done", 1, 1)
+
+
 async def test_a_group_that_is_defined_anew_moves_its_robots(world: FleetWorld) -> None:
     await world.robot("kiwi-001")
     await world.robot("kiwi-002")
