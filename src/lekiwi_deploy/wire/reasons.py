@@ -379,7 +379,7 @@ def sentence(reason: Reason) -> str:
         case Overdue(since, limit_s):
             return f"overdue since {since + timedelta(seconds=limit_s):%d %b %H:%M}: held off for longer than {_span(limit_s)}"
         case Skipped():
-            return "it was off when the rollout began, which leaves out who is off; it gets what is live on return"
+            return "left out of the rollout, since it was off when that began"
         case Expired(limit_s=limit_s):
             return f"not waited for any more: it did not take it within {_span(limit_s)}; still applies on return"
         case LaterStep(step=step, of=of, what=what, until=until):
