@@ -108,7 +108,7 @@ async def context(database: Database, nudges: Nudges, tmp_path: Path) -> Context
     async with database.transaction() as tx:
         installation = await read_or_make(tx, secrets.token_bytes)
         await replicas.announce(tx, "rep_test0000", datetime.now(UTC))
-        key = await open_key(tx, config, secrets.token_bytes)
+        key = await open_key(tx, config, replica="rep_test0000", random=secrets.token_bytes, now=datetime.now(UTC))
     objects = FolderStore(tmp_path / "objects")
 
     def now() -> datetime:

@@ -21,8 +21,8 @@ from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.store import installation, variables
 from lekiwi_deploy.server.variables.changing import put_back
 from lekiwi_deploy.server.variables.giving import Vault
-from lekiwi_deploy.server.variables.key import VariablesKey
-from lekiwi_deploy.server.variables.opening import KEY_FILE, open_key
+from lekiwi_deploy.server.variables.key import VariablesKey, read_key
+from lekiwi_deploy.server.variables.opening import KEY_FILE, open_key, settle_file
 from lekiwi_deploy.wire.api import Role
 from lekiwi_deploy.wire.ids import DeploymentId, ProjectName, RolloutId
 from lekiwi_deploy.wire.sealing import unseal
@@ -291,6 +291,37 @@ async def test_a_change_is_put_back_unless_somebody_changed_it_since(world: Flee
     assert (await listed(world))["A"].value == "2"
 
 
+async def start(
+    context: Context, *, replica: str = "rep_test0000", new: bool = False, rotate: bool = False
+) -> VariablesKey:
+    """The key of a server that starts over this data."""
+    config = replace(context.config, new_variables_key=new, rotate_variables_key=rotate)
+    async with context.database.transaction() as tx:
+        return await open_key(tx, config, replica=replica, random=secrets.token_bytes, now=context.now())
+
+
+async def test_a_rotated_key_opens_everything_and_the_old_one_nothing_whenever_the_server_ends(
+    world: FleetWorld, context: Context
+) -> None:
+    await set_(world, API_KEY="one")
+    await set_(world, API_KEY="two")
+    file, old = context.config.data / KEY_FILE, context.vault.key
+    with pytest.raises(Conflict, match="1 other server "):
+        await start(context, replica="rep_other000", rotate=True)
+    new = await start(context, rotate=True)
+    assert read_key(file) == old  # the server ended before it could put the new one there
+    assert await start(context) == new
+    settle_file(context.config, new)
+    assert [path.name for path in file.parent.glob("variables-key*")] == ["variables-key"]
+    assert await start(context) == new
+    async with context.database.transaction() as tx:
+        rows = await variables.all_sealed(tx)
+    assert [new.open(WEB, row) for row in rows] == ["one", "two"]
+    assert [row.fingerprint for row in rows] == [new.fingerprint(WEB, "API_KEY", value) for value in ("one", "two")]
+    with pytest.raises(Failed):
+        old.open(WEB, rows[0])
+
+
 async def test_a_key_that_does_not_fit_is_refused_at_start_and_a_lost_one_empties_what_it_sealed(
     world: FleetWorld, context: Context
 ) -> None:
@@ -300,23 +331,19 @@ async def test_a_key_that_does_not_fit_is_refused_at_start_and_a_lost_one_emptie
     file = context.config.data / KEY_FILE
     kept = file.read_text()
 
-    async def start(*, new: bool = False) -> VariablesKey:
-        async with context.database.transaction() as tx:
-            return await open_key(tx, replace(context.config, new_variables_key=new), secrets.token_bytes)
-
-    assert (await start()).check == context.vault.key.check
+    assert (await start(context)).check == context.vault.key.check
     file.unlink()
     with pytest.raises(Failed, match="is missing"):
-        await start()
+        await start(context)
     file.write_text("00" * 32)
     file.chmod(0o600)
     with pytest.raises(Failed, match="another key"):
-        await start()
+        await start(context)
     file.write_text(kept)
     with pytest.raises(Conflict, match="is not lost"):
-        await start(new=True)
+        await start(context, new=True)
     file.unlink()
-    key = await start(new=True)
+    key = await start(context, new=True)
     assert key.check != context.vault.key.check
     status, body = await change(world, B="2")  # this server still has the old key
     assert status == 503 and "another server" in body["message"]

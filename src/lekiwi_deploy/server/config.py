@@ -24,7 +24,7 @@ class Config:
     how processes on this machine do, git's hooks for one. Both are filled in once the port is bound.
 
     `variables_key`: the file of the key that variables are sealed with, None: DIR/variables-key; `new_variables_key`: make another one, and
-    forget what the lost one sealed.
+    forget what the lost one sealed; `rotate_variables_key`: make another one, and seal everything with it.
 
     `log_days`: how long log lines are kept. `verbose`: log what is going on, not only what is wrong."""
 
@@ -39,6 +39,7 @@ class Config:
     verbose: bool = False
     variables_key: Path | None = None
     new_variables_key: bool = False
+    rotate_variables_key: bool = False
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str], *, root: bool, home: Path, cwd: Path) -> Config:
@@ -61,6 +62,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str], *, root: bool, h
         verbose=given.verbose,
         variables_key=_absolute(key, cwd, home) if key else None,
         new_variables_key=given.new_variables_key,
+        rotate_variables_key=given.rotate_variables_key,
     )
 
 
@@ -91,6 +93,11 @@ def _parser(data: str) -> argparse.ArgumentParser:
         metavar="FILE",
         help="key that variables are sealed with, the same for all servers of a database (default: DIR/variables-key; "
         "environment: LEKIWI_VARIABLES_KEY_FILE)",
+    )
+    parser.add_argument(
+        "--rotate-variables-key",
+        action="store_true",
+        help="make another key and seal all variables with it; no other server of the database may run meanwhile",
     )
     parser.add_argument(
         "--new-variables-key",

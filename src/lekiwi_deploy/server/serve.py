@@ -37,7 +37,7 @@ from lekiwi_deploy.server.store import audit, installation, partitions, replicas
 from lekiwi_deploy.server.store.database import Database, Transaction
 from lekiwi_deploy.server.systemd import notify_systemd
 from lekiwi_deploy.server.variables.giving import Vault
-from lekiwi_deploy.server.variables.opening import open_key
+from lekiwi_deploy.server.variables.opening import open_key, settle_file
 from lekiwi_deploy.wire.api import Role, TokenInfo
 from lekiwi_deploy.wire.ids import base62
 from lekiwi_deploy.wire.link import MAX_FRAME
@@ -136,7 +136,8 @@ async def _prepare(config: Config, database: Database, nudges: Nudges, replica: 
         await partitions.make_days(tx, now().date() - timedelta(days=1), 4)
         await _replace_predecessor(tx, config.data, replica, now())
     async with database.transaction() as tx:
-        key = await open_key(tx, config, secrets.token_bytes)
+        key = await open_key(tx, config, replica=replica, random=secrets.token_bytes, now=now())
+    settle_file(config, key)
     async with database.transaction() as tx:
         await tokens.lock(tx)
         first = await tokens.usable_owners(tx, now()) == 0

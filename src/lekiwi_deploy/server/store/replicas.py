@@ -50,3 +50,10 @@ async def retire(tx: Transaction, replica: str, now: datetime) -> int:
     for build in builds:
         await tx.notify("builds", build)
     return len(robots)
+
+
+async def others_alive(tx: Transaction, replica: str, now: datetime) -> int:
+    """How many other server processes said lately that they are alive."""
+    return await tx.one(
+        "SELECT count(*) FROM replicas WHERE id <> %s AND seen_at > %s", (replica, now - SILENT_AFTER), int
+    )

@@ -208,3 +208,23 @@ async def set_declared(tx: Transaction, digest: str, names: Collection[str]) -> 
 async def forget_values(tx: Transaction) -> int:
     """Empties every value, of all versions: their key is lost. How many."""
     return (await tx.execute("UPDATE variables SET sealed = '' WHERE length(sealed) > 0")).rowcount
+
+
+class SealedRow(Version, frozen=True, kw_only=True):
+    """A version with its project."""
+
+    project: str
+
+
+async def all_sealed(tx: Transaction) -> list[SealedRow]:
+    """Every version of all projects that has a value."""
+    return await tx.rows(
+        f"SELECT project, {_VERSION} FROM variables WHERE length(sealed) > 0 ORDER BY id", None, SealedRow
+    )
+
+
+async def set_sealed(tx: Transaction, revision: int, sealed: bytes, fingerprint: str) -> None:
+    """The same value, sealed with another key."""
+    await tx.execute(
+        "UPDATE variables SET sealed = %s, fingerprint = %s WHERE id = %s", (sealed, fingerprint, revision)
+    )
