@@ -45,7 +45,7 @@ def list_(run: Run) -> None:
         [
             (
                 one.environment,
-                _state(one, now),
+                said(one, now),
                 ", ".join(lease.robot for lease in one.leases),
                 one.live or "",
                 one.pool,
@@ -79,7 +79,7 @@ def open_(run: Run, branch: str, lease: str | None, robots: int | None, reason: 
     wish = OpenPreview(branch=branch, lease_s=lease_s, robots=robots, reason=reason)
     found = run.api.open_preview(run.project, wish)
     run.out.object(found)
-    run.out.line(f"{found.environment} of {found.project}: {_state(found, run.now())}")
+    run.out.line(f"{found.environment} of {found.project}: {said(found, run.now())}")
     _what_follows(run, found)
     run.out.say(f"   undo: lekiwi preview rm {found.environment}")
 
@@ -94,7 +94,7 @@ def extend(run: Run, name: str, lease: str, reason: str) -> None:
     before = run.api.preview(run.project, name)
     found = run.api.extend_preview(run.project, name, ExtendPreview(lease_s=parse_span(lease), reason=reason))
     run.out.object(found)
-    run.out.line(f"{found.environment} of {found.project}: {_state(found, run.now())}")
+    run.out.line(f"{found.environment} of {found.project}: {said(found, run.now())}")
     left = (before.until - run.now()).total_seconds() if before.until is not None else 0.0
     if left >= 60:
         run.out.say(f"   undo: lekiwi preview extend {found.environment} {left / 60:.0f}m")
@@ -124,7 +124,7 @@ def rm(run: Run, name: str, yes: bool, reason: str) -> None:
     run.out.say(f"   undo: lekiwi preview open {was.branch}")
 
 
-def _state(found: PreviewView, now: datetime) -> str:
+def said(found: PreviewView, now: datetime) -> str:
     """`until 18:02 (in 4 hours)`, `waits: 2 before it`, `over`."""
     has = bool(found.leases) and found.until is not None
     parts: list[str] = []
@@ -150,7 +150,7 @@ def _fields(run: Run, found: PreviewView) -> None:
         [
             ("preview", Cell(f"{found.environment} of {found.project}", "bold")),
             ("branch", found.branch),
-            ("state", _state(found, now)),
+            ("state", said(found, now)),
             ("robots", "; ".join(f"{one.robot} of {one.home}, since {ago(one.since, now)}" for one in found.leases)),
             ("pool", f"{found.pool}: {plural(found.wants, 'robot')} for {span(found.lease_s)} since the last push"),
             ("runs", found.live or ""),
