@@ -106,7 +106,7 @@ def carry_out(run: Run, asked: ChangeVariables, *, began: float) -> int:
             run.out.line(f"{sign} {name}{kind} {'would be ' if told.dry_run else ''}{verb}: {of}")
     if told.unchanged:
         run.out.line(f"= {', '.join(told.unchanged)} unchanged: {of}")
-    if told.nobody and (told.added or told.updated):
+    if told.nobody and asked.scope is not Scope.PROJECT and (told.added or told.updated):
         run.out.warn(f"nothing that is deployed, and no robot, is of {of} now: nobody gets it yet")
     if not told.changed:
         if not told.unchanged:
