@@ -41,6 +41,9 @@ def running(digest: ManifestDigest = DIGEST, *, healthy: bool = True, good: bool
     return Running(deployment=NEW if digest == DIGEST else OLD, digest=digest, healthy=healthy, good=good, since=NOW)
 
 
+AGAIN = Running(deployment=OLD, digest=DIGEST, healthy=True, good=True, since=NOW)
+
+
 def report(generation: int = 5, phase: Phase = Phase.IDLE, **more: object) -> Report:
     return Report(number=1, epoch=1, generation=generation, phase=phase, **more)  # type: ignore[arg-type]
 
@@ -128,6 +131,7 @@ def test_force_asks_a_robot_that_quarantined_it() -> None:
         (report(6, running=running()), RobotStatus.HEALTHY),
         (report(4, running=running()), RobotStatus.ASSIGNED),  # it says so under an older generation
         (report(running=running(OTHER)), RobotStatus.ASSIGNED),  # healthy, but another digest
+        (report(running=AGAIN), RobotStatus.ASSIGNED),  # the same content, deployed again with other variables
         (report(running=running(healthy=False), phase=Phase.STARTING), RobotStatus.SWITCHING),
         (report(phase=Phase.FETCHING, running=running(OTHER)), RobotStatus.FETCHING),
         (report(phase=Phase.STAGED), RobotStatus.SWITCHING),
