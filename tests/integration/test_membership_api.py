@@ -93,8 +93,11 @@ async def test_a_group_that_is_defined_anew_moves_its_robots(world: FleetWorld) 
     group = await ask(world, "PUT", "/api/projects/web/groups/staging-robots", {"selector": "hw=v3"})
     lost = await world.seen("kiwi-002")
     assert (lost.environment, lost.out) == (STAGING, Unplaced(environment="staging", selects="group staging-robots"))
-    told = await ask(world, "DELETE", "/api/projects/web/groups/staging-robots", expect=409)
-    assert told["message"] == "staging has the robots of group 'staging-robots': change that first"
+    await ask(world, "PATCH", "/api/robots/kiwi-001", {"labels": {"group": "staging-robots"}})
+    await ask(world, "DELETE", "/api/projects/web/groups/staging-robots", expect=204)
+    assert (await world.seen("kiwi-001")).environment == STAGING
+    told = await ask(world, "DELETE", "/api/projects/web/groups/staging-robots", expect=404)
+    assert "it is the robots with the label group=staging-robots" in told["message"]
 
 
 async def test_a_robot_that_fits_nowhere_any_more_keeps_what_it_runs_and_says_why(world: FleetWorld) -> None:

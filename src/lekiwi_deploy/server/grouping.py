@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lekiwi_deploy.errors import Conflict, NotFound
+from lekiwi_deploy.errors import NotFound
 from lekiwi_deploy.fleet.labels import parse_selector
 from lekiwi_deploy.fleet.membership import Chooser, selector_of
 from lekiwi_deploy.fleet.undoing import GroupAgain
@@ -63,18 +63,12 @@ async def define(
 
 
 async def remove(tx: Transaction, project: ProjectName, by: str, name: str, *, reason: str = "") -> Moved:
-    """Nobody defines the group any more. Raises `NotFound`, and `Conflict` while an environment has its robots: they would all be elsewhere."""
+    """Nobody defines the group any more: it is the robots with its own label again. Who moved by that. Raises `NotFound`."""
     await membership.begin(tx, project)
     before = (await groups.selectors(tx, project)).get(name)
     if before is None:
         group = await read(tx, project, name)
         raise NotFound(f"nobody defined the group {name!r}: it is the robots with the label {group.selector}")
-    having = [one.name for one in await groups.choosers(tx, project) if name in one.groups]
-    if having:
-        raise Conflict(
-            f"{' and '.join(having)} {'have' if len(having) > 1 else 'has'} the robots of group {name!r}: change that first",
-            next=tuple(f"lekiwi environments set {one} groups=ANOTHER" for one in having),
-        )
     await groups.remove(tx, project, name)
     moved = await membership.settle(tx, project)
     await _record(tx, project, by, name, before, None, moved, reason)

@@ -9,7 +9,7 @@ import pytest
 from cli_said import DEP, KIWI, NOW, PRODUCTION, Lekiwi, environment, project
 from scripted_server import Answer, Asked, ScriptedServer
 
-from lekiwi_deploy.wire.api import Robot
+from lekiwi_deploy.wire.api import Robot, Robots
 from lekiwi_deploy.wire.environments import EnvironmentPolicy, Group, Groups, PolicyDifference, SetPolicy, Setting
 from lekiwi_deploy.wire.ids import EnvironmentName, RobotId
 from lekiwi_deploy.wire.policy import Approvals, Policy, RolloutStep
@@ -73,6 +73,7 @@ def test_set_sends_keys_as_they_are_written_and_says_how_to_undo_it(anna: Lekiwi
         return Answer(policy(in_flight("3"), change=7, moved={RobotId("kiwi-1"): (PRODUCTION, STAGING)}))
 
     server.on("GET", POLICY, policy(in_flight("")))
+    server.on("GET", "/api/robots", Robots(robots=(robot(),)))
     server.on("PUT", POLICY, put)
     ran = anna("environments", "set", "production", "in_flight=3", "rollout=[{robots: 1, soak: 2m}]", "--reason", "so")
     assert asked == [SetPolicy(set={"in_flight": "3", "rollout": "[{robots: 1, soak: 2m}]"}, reason="so")]
@@ -122,10 +123,18 @@ def test_groups_are_listed_and_defined(anna: Lekiwi, server: ScriptedServer) -> 
     spare = Group(name="spare", project=KIWI, selector="group=spare", defined=False, robots=(RobotId("kiwi-1"),))
     server.on("GET", "/api/projects/kiwi/groups", Groups(groups=(lab, spare)))
     assert [line.split()[:2] for line in anna("groups").out.splitlines()] == [["lab", "0"], ["spare", "1"]]
+    lost = robot(out=Unplaced(environment="production", selects="group lab"))
+    server.on("GET", "/api/robots", Robots(robots=(lost,)))
     server.on("PUT", "/api/projects/kiwi/groups/lab", msgspec.structs.replace(lab, selector="site=hall"))
     ran = anna("groups", "set", "lab", "site=hall")
     assert ran.out == "lab: site=hall  (0 robots)\n"
     assert "undo: lekiwi groups set lab site=lab" in ran.err
+    assert "Warning: kiwi-1: their labels fit no environment; they keep what they run" in ran.err
+    server.on("GET", "/api/projects/kiwi/groups/lab", msgspec.structs.replace(lab, environments=(STAGING,)))
+    refused = anna("groups", "rm", "lab")
+    assert refused.code == 2 and "staging will have the robots with the label group=lab instead" in refused.err
+    server.on("DELETE", "/api/projects/kiwi/groups/lab", Answer(status=204))
+    assert anna("groups", "rm", "lab", "--yes", "--json").json()["group"] == "lab"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 import click
@@ -11,8 +12,10 @@ from lekiwi_deploy.cli.flags import Verb, VerbGroup
 from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import ago, plural
 from lekiwi_deploy.cli.table import Cell, Column
+from lekiwi_deploy.errors import BadInput
 from lekiwi_deploy.wire.environments import SetGroup
 from lekiwi_deploy.wire.ids import EnvironmentName, RobotId
+from lekiwi_deploy.wire.reasons import Unplaced
 
 COLUMNS = (Column("GROUP"), Column("ROBOTS"), Column("ENVIRONMENT", 1), Column("LABELS"), Column("BY", 2))
 _SHOWN = 8
@@ -80,7 +83,8 @@ def set_(run: Run, name: str, selector: str, reason: str) -> None:
         if before.selector != selector:
             run.out.say(Cell(f"   undo: lekiwi groups set {name} {_quoted(before.selector)}", "dim"))
     else:
-        run.out.say(Cell(f"   undo: lekiwi groups rm {name}", "dim"))
+        yes = " --yes" if group.environments else ""
+        run.out.say(Cell(f"   undo: lekiwi groups rm {name}{yes}", "dim"))
     if not group.environments:
         run.out.say(Cell(f"   → lekiwi environments create NAME --group {name}", "dim"))
 
@@ -95,13 +99,24 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
 @groups.command("rm", cls=Verb, uses=("project",))
 @click.argument("name")
 @click.option("--reason", default="", help="Why; kept in the history.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def rm(run: Run, name: str, reason: str) -> None:
-    """End a group's definition. Refused while an environment has its robots."""
+def rm(run: Run, name: str, reason: str, yes: bool) -> None:
+    """End a group's definition: it is the robots with the label group=NAME again. Asks where an environment has its robots."""
     before = run.api.group(run.project, name)
+    if before.defined and before.environments and not yes:
+        what = f"{' and '.join(before.environments)} will have the robots with the label group={name} instead"
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise BadInput(
+                f"{what}, and there is no terminal to confirm it on",
+                next=(f"lekiwi groups rm {name} --yes",),
+                details={"reason": "no_terminal"},
+            )
+        click.confirm(f"Remove {name}? {what}", abort=True, err=True)
     run.api.remove_group(run.project, name, reason)
     run.out.object(Removed(group=name))
     run.out.line(f"the group {name} is no longer defined")
+    say_unplaced(run)
     run.out.say(Cell(f"   undo: lekiwi groups set {name} {_quoted(before.selector)}", "dim"))
 
 
@@ -113,6 +128,17 @@ def say_moved(run: Run, moved: Mapping[RobotId, tuple[EnvironmentName, Environme
     for (one, other), names in ways.items():
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         run.out.say(f"   {plural(len(names), 'robot')} moved from {one} to {other}: {', '.join(names[:_SHOWN])}{more}")
+    say_unplaced(run)
+
+
+def say_unplaced(run: Run) -> None:
+    """Which robots of the project have no place now."""
+    if run.out.json:
+        return
+    lost = [one.name for one in run.api.robots(project=run.project).robots if isinstance(one.out, Unplaced)]
+    if lost:
+        more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+        run.out.warn(f"{', '.join(lost[:_SHOWN])}{more}: their labels fit no environment; they keep what they run")
 
 
 def _quoted(text: str) -> str:
