@@ -136,7 +136,9 @@ class Invariants:
         stands = self._world.server.tables.asked[rollout][name]
         if stands.status in (RobotStatus.FAILED, RobotStatus.ROLLED_BACK, RobotStatus.SUPERSEDED):
             return
-        if not stands.waiting or any(isinstance(reason, LaterStep) for reason in stands.waiting):
+        later = self._world.server.tables.rollouts[rollout].course.later
+        waiting = stands.waiting or ((later,) if stands.generation is None and later is not None else ())
+        if not waiting or any(isinstance(reason, LaterStep) for reason in waiting):
             raise Broken(f"{name} runs {runs} and not {live} in the end, and nothing holds it: {stands}")
 
     def _why(self, row: RolloutRow) -> str:

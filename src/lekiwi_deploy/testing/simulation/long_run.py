@@ -132,4 +132,7 @@ def policy(environment: str, draw: random.Random) -> Policy:
         in_flight=draw.choice((None, 5, 10)),
         window=None if window is None else Windows(openings=(parse_opening(window),), text=window),
         undo=draw.choice((Undo.FLEET, Undo.FLEET, Undo.WAVE, Undo.ROBOT)),
+        min_success=draw.choice((None, None, 90.0)),
+        skip_offline=draw.choice((False, False, True)),
+        pending_expires_s=draw.choice((7 * DAY, 6 * HOUR)),
     )

@@ -100,6 +100,7 @@ class People:
                 "force",
                 "again",
                 "drain",
+                "move",
             )
         )
         open_ = [row for row in self._open() if row.environment == environment]
@@ -117,6 +118,9 @@ class People:
             case "drain":
                 name = draw.choice([row.name for row in world.server.tables.robots.values()])
                 self._try(act, lambda: world.drain(name, draw.random() < 0.5))
+            case "move":
+                name = draw.choice([row.name for row in world.server.tables.robots.values()])
+                self._try(act, lambda: world.move(name, environment))
             case "robot" | "resume":
                 self._one_robot(act, environment)
             case _ if open_:

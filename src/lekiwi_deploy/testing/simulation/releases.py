@@ -24,7 +24,7 @@ class Flaw(StrEnum):
     LABEL = "label"  # it exits on robots with a label
     SLOW = "slow"  # it becomes healthy, and fails some seconds later, on a share of the robots
     LOAD = "load"  # its check fails while the robot is under load
-    CRASH = "crash"  # it takes the machine down, on a share of the robots
+    CRASH = "crash"  # it takes the machine down before it is ready or soon after, on a share of the robots
     EVERYWHERE = "everywhere"  # it exits, on all
     MISSING = "missing"  # its content cannot be fetched for the first two hours
 
@@ -84,6 +84,6 @@ class Release:
             case Flaw.LOAD:
                 return Behaviour(ready_s, under_load=True)
             case Flaw.CRASH:
-                return Behaviour(ready_s, kills_s=draw.uniform(0.2, 2.0) * ready_s)
+                return Behaviour(ready_s, kills_s=draw.uniform(0.2, 1.0) * ready_s + draw.choice((0.0, 5.0)))
             case Flaw.NONE | Flaw.MISSING:
                 return Behaviour(ready_s)

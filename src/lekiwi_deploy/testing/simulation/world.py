@@ -186,6 +186,14 @@ class World:
             row = writes.tables.robots[name]
             writes.hints["rollout", f"{row.project}/{row.environment}"] = None
 
+    def move(self, name: RobotId, environment: str) -> None:
+        """A person puts a robot into another environment; both hear of it."""
+        with self.server.database.writing() as writes:
+            before = writes.tables.robots[name].environment
+            writes.robot(name, environment=EnvironmentName(environment), by_hand=False, pinned_by=None, pinned_at=None)
+            for place in (before, environment):
+                writes.hints["rollout", f"{PROJECT}/{place}"] = None
+
     def label(self, name: RobotId, labels: dict[str, str]) -> None:
         """A robot's labels become these."""
         with self.server.database.writing() as writes:
