@@ -162,3 +162,37 @@ async def test_a_reason_comes_with_routes_that_have_no_field_for_it(world: Fleet
     assert status == 200
     [newest, *_] = await activity(world)
     assert (newest["action"], newest["reason"]) == ("robot.label", "zurück")
+
+
+async def test_a_robot_taken_back_by_hand_goes_on_again_and_back_again(world: FleetWorld) -> None:
+    one, two = await world.release(), await world.release()
+    answer = await ask(world, "POST", f"{WEB}/rollback", {"robot": "kiwi-1"})
+    await world.finished(answer["rollout"])
+    told = await undo(world)
+    assert told["text"] == "robot kiwi-1 follows its environment again"
+
+    async def follows() -> bool:
+        seen = await world.seen("kiwi-1")
+        return seen.desired == two and seen.pin is None and seen.running is not None and seen.running.deployment == two
+
+    await world.until("it follows its environment", follows)
+    again = await undo(world, change=int(told["redo"].split()[-1]))
+    assert (again["deployment"], again["text"]) == (one, f"robot kiwi-1 is pinned to {one} again")
+    await world.finished(again["rollout"])
+
+
+async def test_what_was_never_proven_comes_back_through_the_steps(world: FleetWorld) -> None:
+    await world.robot("kiwi-2")
+    await world.release()
+    rollout = "[{robots: 1, approval: true}]"
+    await ask(world, "PUT", f"{WEB}/environments/production/policy", {"set": {"rollout": rollout}})
+    two = await world.build()
+    await world.roll_out(two)
+    await ask(world, "POST", f"{WEB}/rollback", {})
+    told = await undo(world)
+    assert told["deployment"] == two
+    course = (await world.rollout(told["rollout"])).course
+    assert course is not None and course.at == 1
+    paused = await ask(world, "POST", f"/api/rollouts/{told['rollout']}/pause", {"reason": "lunch"})
+    assert paused["course"]["paused_by"] == "owner"
+    assert (await undo(world))["text"] == f"the rollout {told['rollout']} goes on"

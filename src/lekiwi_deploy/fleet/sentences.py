@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 Detail = Mapping[str, object]
+SHORT = 60
 
 
 def sentence(action: str, target: str, detail: Detail) -> str:
@@ -85,10 +86,16 @@ def _recovered(of: Sequence[str], detail: Detail) -> str:
     return f"{back}: {_text(detail, 'why')}" if _text(detail, "why") else back
 
 
+def _key(key: str, values: object) -> str:
+    """A key of a policy, with what it is now where that is short."""
+    now = str(values[1]) if isinstance(values, Sequence) and not isinstance(values, str) and len(values) == 2 else ""
+    return f"{key} to {now}" if 0 < len(now) <= SHORT else key
+
+
 def _set(of: Sequence[str], detail: Detail) -> str:
     changed = detail.get("changed")
     if isinstance(changed, Mapping) and changed:
-        return f"set {', '.join(f'{key} of {_place(of)}' for key in changed)}"
+        return f"set {', '.join(_key(str(key), values) for key, values in changed.items())} of {_place(of)}"
     if isinstance(changed, Sequence) and not isinstance(changed, str) and changed:
         return f"set {', '.join(map(str, changed))} of {_place(of)}"
     commit = _text(detail, "commit")[:7]

@@ -16,6 +16,8 @@ WHERE = "project/kiwi/production"
         ("environment.deploy", WHERE, {"to": "dep_b", "from": None}, "deployed dep_b to production (the first there)"),
         ("environment.rollback", WHERE, {"to": "dep_a", "from": "dep_b", "force": True}, "rolled production back from dep_b to dep_a, by force"),
         ("environment.freeze", WHERE, {}, "froze production"),
+        ("environment.set", WHERE, {"changed": {"auto_deploy": ["true", "false"], "rollout": ["", "x" * 61]}},
+         "set auto_deploy to false, rollout of production"),
         ("environment.set", WHERE, {"commit": "8b71ff7aaaa"}, "set the policy of production, as lekiwi.yaml at 8b71ff7 says"),
         ("environment.recover", WHERE, {"failed": "dep_b", "live": "dep_a", "why": "it failed on 3 of 4 robots"},
          "took production back to dep_a: it failed on 3 of 4 robots"),
