@@ -47,6 +47,14 @@ class LivePlace(msgspec.Struct, frozen=True, kw_only=True):
     newest_services: tuple[str, ...]
 
 
+class PlacedRobot(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a robot is."""
+
+    name: RobotId
+    environment: EnvironmentName
+    labels: dict[str, str]
+
+
 class RunningRobot(msgspec.Struct, frozen=True, kw_only=True):
     """What a robot runs, as variables see it. `revision`: that its deployment is bound to there; `reads`: names that its services declare."""
 
@@ -160,6 +168,13 @@ async def places(tx: Transaction, project: str) -> list[LivePlace]:
         """,
         (project,),
         LivePlace,
+    )
+
+
+async def placed(tx: Transaction, project: str) -> list[PlacedRobot]:
+    """The project's robots, by name."""
+    return await tx.rows(
+        "SELECT name, environment, labels FROM robots WHERE project = %s ORDER BY name", (project,), PlacedRobot
     )
 
 

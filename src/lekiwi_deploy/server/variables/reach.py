@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from lekiwi_deploy.fleet.labels import parse_selector
 from lekiwi_deploy.fleet.variables import Where, concerns
 from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.server.store import robots, variables
+from lekiwi_deploy.server.store import variables
 from lekiwi_deploy.server.store.database import Transaction
-from lekiwi_deploy.server.store.robots import RobotRow
-from lekiwi_deploy.server.store.variables import LivePlace
+from lekiwi_deploy.server.store.variables import LivePlace, PlacedRobot
 from lekiwi_deploy.server.variables.declared import look_up_missing
 from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName
 from lekiwi_deploy.wire.variables import Scope
@@ -22,7 +21,7 @@ class Reach:
     """The project's environments and robots, as variables see them."""
 
     places: tuple[LivePlace, ...]
-    robots: tuple[RobotRow, ...]
+    robots: tuple[PlacedRobot, ...]
 
     def concerned(self, scope: Scope, of: str) -> list[LivePlace]:
         """Environments that a variable of this scope is for, or may come to be for with the newest deployment there."""
@@ -45,7 +44,7 @@ class Reach:
 async def read_reach(tx: Transaction, context: Context, project: ProjectName) -> Reach:
     """What there is now; what releases declare is looked up where that was not done yet."""
     await look_up_missing(tx, context.objects, project)
-    return Reach(tuple(await variables.places(tx, project)), tuple(await robots.listed(tx, project, None)))
+    return Reach(tuple(await variables.places(tx, project)), tuple(await variables.placed(tx, project)))
 
 
 def wheres(place: LivePlace) -> tuple[Where, ...]:
