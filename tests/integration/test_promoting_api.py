@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import msgspec
 import pytest
+from fleet_world import WEB
 from served_app import Asker, make_token
 from shipping_world import PRODUCTION, STAGING, ShippingWorld, shipping_world
 
 from lekiwi_deploy.server.context import Context
+from lekiwi_deploy.server.store import uploads
 from lekiwi_deploy.wire.api import Deployment, Deployments, DeploymentStatus, Role, RolloutStatus
 from lekiwi_deploy.wire.changes import Alias, Canceled, Changed, Differences
-from lekiwi_deploy.wire.ids import DeploymentId
+from lekiwi_deploy.wire.ids import DeploymentId, UploadId
 from lekiwi_deploy.wire.policy import Approvals, Policy, RolloutStep
 
 pytestmark = pytest.mark.engine
@@ -230,6 +233,23 @@ async def test_an_upload_that_is_gone_cannot_be_built_again(world: ShippingWorld
     body = {"environment": "production", "deployment": id, "rebuild": True}
     told = await world.post("/api/projects/web/redeploy", body, status=409)
     assert told["next"] == ["lekiwi deploy", f"lekiwi redeploy {id}"]
+
+
+async def test_what_was_uploaded_is_kept_while_it_is_live(world: ShippingWorld) -> None:
+    now = world.context.now()
+    async with world.context.database.transaction() as tx:
+        for name in ("upl_00000001", "upl_00000002"):
+            row = uploads.UploadRow(
+                id=UploadId(name), project=WEB, files=(), created_by="anna", created_at=now - timedelta(days=3)
+            )
+            await uploads.insert(tx, row)
+    await world.release("one", upload="upl_00000002", source="upload")
+    id = await world.release("two", upload="upl_00000001", source="upload")
+    async with world.context.database.transaction() as tx:
+        assert await uploads.drop_stale(tx, now - timedelta(days=1)) == 1
+        assert await uploads.read(tx, "upl_00000001") is not None
+    body = {"environment": "production", "deployment": id, "rebuild": True}
+    await world.post("/api/projects/web/redeploy", body, status=202)
 
 
 # -- differences and lists

@@ -136,6 +136,8 @@ def _one_of(
         return next(iter(found.values()))
     if found:
         raise _ambiguous(said, found.values())
+    if any(isinstance(one, selectors.Alias) and one.name in known.aliases for one in readings):
+        raise failed[0]  # it is a label, of what cannot run
     if isinstance(readings[-1], selectors.Time):
         raise failed[-1]
     raise NotFound(

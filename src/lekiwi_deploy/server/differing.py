@@ -17,7 +17,7 @@ from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.engines.objects import manifest_key
 from lekiwi_deploy.server.git.repositories import git, repository_path
 from lekiwi_deploy.server.going_back import meaning
-from lekiwi_deploy.server.store import builds, deployments, projects, variables
+from lekiwi_deploy.server.store import builds, deployments, previews, projects, variables
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.server.targeting import environment_meant
@@ -134,7 +134,8 @@ async def _variables(tx: Transaction, side: Side) -> dict[str, Version]:
     row = side.row
     bound = None if side.newest else await variables.bound(tx, row.project, side.environment, row.id)
     revision = bound if bound is not None else await variables.revision(tx, row.project)
-    where = Where(side.environment, branch=row.branch)
+    lent = await previews.read(tx, row.project, side.environment) is not None
+    where = Where(side.environment, preview=lent, branch=row.branch)
     return resolve(await variables.at_revision(tx, row.project, revision), where)
 
 

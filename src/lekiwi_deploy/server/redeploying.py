@@ -14,7 +14,7 @@ from lekiwi_deploy.server.rollouts import start_rollout
 from lekiwi_deploy.server.store import deployments, progress, uploads
 from lekiwi_deploy.server.store.approvals import Options
 from lekiwi_deploy.server.store.database import Transaction
-from lekiwi_deploy.server.store.deployments import DeploymentRow
+from lekiwi_deploy.server.store.deployments import DeploymentMetadata, DeploymentRow
 from lekiwi_deploy.wire.approvals import ApprovalRequest
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, RolloutId, base62
 from lekiwi_deploy.wire.policy import RolloutStep
@@ -51,8 +51,8 @@ async def redeploy(
     """Makes a new deployment of `of`'s manifest and has it go live in the environment under its policy, with the variables of now.
 
     `rebuild`: its commit or upload is built anew instead, whatever was built before. `going_back`: it is a way back, so it waits for no
-    approval, step or window, but for `steps`, if given. `way`: how it was asked for. Raises `NotFound` and `Conflict` (no such deployment, never built, its source is
-    gone), and as `start_rollout`.
+    approval, step or window, but for `steps`, if given. `way`: how it was asked for. Raises `NotFound` and `Conflict` (no such deployment,
+    never built, its source is gone), and as `start_rollout`.
     """
     before = await deployments.read(tx, of)
     if before is None:
@@ -103,7 +103,9 @@ async def _made(
         source=SOURCE,
         roll_out=True,
         force=force,
-        metadata=msgspec.structs.replace(before.metadata, pace=None),
+        metadata=DeploymentMetadata(  # its pace, and whom it waits for, are the environment's
+            meta=before.metadata.meta, services=before.metadata.services, platforms=before.metadata.platforms
+        ),
         error=None,
         rollout=None,
         claimed_by=None,
@@ -139,7 +141,8 @@ async def _check_source(tx: Transaction, before: DeploymentRow) -> None:
     """A commit is kept with the project's repository, an upload for a while."""
     if before.upload is not None and await uploads.read(tx, before.upload) is None:
         raise Conflict(
-            f"what was uploaded for {before.id} is not kept any more: deploy that folder again, or leave --rebuild out",
+            f"what was uploaded for {before.id} is not kept any more (it is for a day, and while it is live): deploy that folder again, or "
+            "leave --rebuild out",
             next=("lekiwi deploy", f"lekiwi redeploy {before.id}"),
         )
     if before.upload is None and before.commit_sha is None and before.ref is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -219,3 +220,35 @@ def test_going_back_again_and_again_ends_and_never_comes_round(lived: str, good:
         seen.append(found)
         steps += found[4]
     assert len(seen) <= len(history(world(lived).intervals))
+
+
+def labelled(**aliases: str) -> Candidates:
+    tagged = candidate("x", "stable")
+    given = {name: id(letter) for name, letter in aliases.items()}
+    return dataclasses.replace(world("abc", more=(tagged,)), aliases=given)
+
+
+def test_a_label_names_its_deployment_alone_and_with_its_prefix() -> None:
+    known = labelled(demo="b")
+    assert (meant("demo", known), meant("alias:demo", known)) == ("b", "b")
+    assert "demo -> dep_bbbbbbbb" in resolve("demo", known, NOW).text
+
+
+def test_a_label_that_is_also_a_tag_of_another_deployment_is_ambiguous_and_the_prefixes_tell_them_apart() -> None:
+    known = labelled(stable="b")
+    with pytest.raises(Ambiguous):
+        meant("stable", known)
+    assert (meant("alias:stable", known), meant("tag:stable", known)) == ("b", "x")
+
+
+def test_a_label_that_is_not_there_says_so() -> None:
+    with pytest.raises(NotFound, match="there is no alias 'demo'"):
+        meant("alias:demo", labelled())
+    with pytest.raises(NotFound, match="no id, alias, version"):
+        meant("demo", labelled())
+
+
+def test_a_label_of_what_was_never_built_names_nothing_that_runs() -> None:
+    known = dataclasses.replace(world("a", more=(candidate("n", digest=None),)), aliases={"demo": id("n")})
+    with pytest.raises(NotFound, match="never built"):
+        meant("demo", known)

@@ -35,10 +35,12 @@ async def read(tx: Transaction, id: str) -> UploadRow | None:
 
 
 async def drop_stale(tx: Transaction, before: datetime) -> int:
-    """Forgets uploads from before `before` that no queued or running build needs; returns how many."""
+    """Forgets uploads from before `before` that no queued or running build needs, and of which nothing is live, which could be built again;
+    returns how many."""
     done = await tx.execute(
         "DELETE FROM uploads u WHERE u.created_at < %s AND NOT EXISTS "
-        "(SELECT 1 FROM deployments d WHERE d.upload = u.id AND d.status IN ('queued', 'building'))",
+        "(SELECT FROM deployments d WHERE d.upload = u.id AND (d.status IN ('queued', 'building') "
+        "OR EXISTS (SELECT FROM environments e WHERE e.project = d.project AND e.live = d.id)))",
         (before,),
     )
     return done.rowcount
