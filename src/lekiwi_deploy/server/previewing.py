@@ -86,6 +86,13 @@ async def is_preview(tx: Transaction, project: ProjectName, environment: str) ->
     return await store.read(tx, project, environment) is not None
 
 
+async def in_queue(tx: Transaction, deployment: DeploymentRow) -> bool:
+    """Whether the deployment has asked for a robot and waits for it."""
+    assert deployment.environment is not None
+    row = await store.read(tx, deployment.project, deployment.environment)
+    return row is not None and row.waits == deployment.id and row.waits_since is not None
+
+
 async def push_asks(tx: Transaction, context: Context, deployment: DeploymentRow) -> AwaitsRobot | None:
     """A push to a preview was built and may go live: it asks for robots, once, and starts the time of those that the preview has anew. What it waits
     for; None: its rollout has started. The caller holds `membership.begin`."""

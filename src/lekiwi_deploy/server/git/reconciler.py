@@ -82,6 +82,8 @@ async def reconcile(context: Context, project: ProjectName) -> None:
 
 async def _go_live(context: Context, row: DeploymentRow) -> None:
     async with context.database.transaction() as tx:
+        if await previewing.in_queue(tx, row):
+            return  # it goes live with its robot: until then there is nothing to decide, nor to lock
         waits = await go_live(tx, context, row)
         if waits is not None:
             await _say_once(tx, context, row, waits)
