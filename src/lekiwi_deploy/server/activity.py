@@ -30,7 +30,10 @@ def _subjects(row: Change) -> set[tuple[str, ...]]:
     """What keeps older changes of the same thing from being taken back."""
     if row.action == "robot.join":
         return {("added", row.target.rpartition("/")[2])}
-    return {subject(row.undo)} if row.undo is not None and row.undone_by is None else set()
+    holds = (
+        row.undo is not None and row.undone_by is None and "undoes" not in row.detail
+    )  # an undo leaves what was before
+    return {subject(row.undo)} if holds and row.undo is not None else set()
 
 
 def change_view(row: Change) -> Audit:
