@@ -56,12 +56,12 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is left out holds as given here: the defaults of an environment that nobody configured. `max_failures`: robots on which a
-    release may fail before its rollout stops; None: 2, or 2 % of those asked if that is more. `in_flight`: robots under way at once; None:
-    any number. `defer_limit_s`: the longest that robots may put a deployment off before people are told. `groups`, `select`: which robots
-belong to the environment, those of any of these groups and those whose labels fit; neither: those that a person put there. `approvals` None:
-one, of a push, where `auto_deploy` is off; none elsewhere. `min_success`: percent of all robots that must confirm, or the rollout is partial;
-None: those that are off do not count. `skip_offline`: robots that are off when a rollout begins are left out of it. `pending_expires_s`: a
-robot that was off for so long since the rollout began is not waited for any more. `preview`: it lends its robots."""
+        release may fail before its rollout stops; None: 2, or 2 % of those asked if that is more. `in_flight`: robots under way at once; None:
+        any number. `defer_limit_s`: the longest that robots may put a deployment off before people are told. `groups`, `select`: which robots
+    belong to the environment, those of any of these groups and those whose labels fit; neither: those that a person put there. `approvals` None:
+    one, of a push, where `auto_deploy` is off; none elsewhere. `min_success`: percent of all robots that must confirm, or the rollout is partial;
+    None: those that are off do not count. `skip_offline`: robots that are off when a rollout begins are left out of it. `pending_expires_s`: a
+    robot that was off for so long since the rollout began is not waited for any more. `preview`: it lends its robots."""
 
     auto_deploy: bool = True
     health_checks: str = "minimal"
