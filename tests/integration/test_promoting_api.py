@@ -12,7 +12,7 @@ from served_app import Asker, make_token
 from shipping_world import PRODUCTION, STAGING, ShippingWorld, shipping_world
 
 from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.server.store import uploads
+from lekiwi_deploy.server.store import rollouts, uploads
 from lekiwi_deploy.wire.api import Deployment, Deployments, DeploymentStatus, Role, RolloutStatus
 from lekiwi_deploy.wire.changes import Alias, Canceled, Changed, Differences
 from lekiwi_deploy.wire.ids import DeploymentId, UploadId
@@ -163,6 +163,20 @@ async def test_a_quarantined_deployment_is_promoted_only_by_force(world: Shippin
     told = await world.post("/api/projects/web/promote", body, status=423)
     assert told["code"] == "blocked"
     assert (await world.promote(bad, force=True)).rollout is not None
+
+
+async def test_what_was_forced_into_one_environment_is_not_forced_into_another(world: ShippingWorld) -> None:
+    metadata = {"skip_offline": True, "min_success": 10.0}
+    id = await world.release("one", environment=STAGING, force=True, metadata=metadata)
+    async with world.context.database.transaction() as tx:
+        there = await rollouts.read(tx, (await world.row(id)).rollout or "")
+    assert there is not None
+    assert (there.force, there.course.skip_offline, there.course.min_success) == (True, True, 10.0)
+    moved = await world.promote("staging")
+    async with world.context.database.transaction() as tx:
+        here = await rollouts.read(tx, moved.rollout or "")
+    assert here is not None
+    assert (here.force, here.course.skip_offline, here.course.min_success) == (False, False, None)
 
 
 async def test_what_has_nothing_for_a_robot_is_refused_with_the_way_to_build_it(world: ShippingWorld) -> None:

@@ -291,7 +291,7 @@ async def _waiting(tx: Transaction, deployment: DeploymentId, environment: str |
 async def _check_allowed(tx: Transaction, row: DeploymentRow, environment: str, options: Options) -> None:
     """Nobody is asked about what could not go live anyway."""
     held = await quarantines.holding(tx, row.project, environment, row.id)
-    if held is not None and not (options.force or row.force):
+    if held is not None and not (options.force or (row.force and row.environment == environment)):
         raise Blocked(
             f"{row.id} {row.version} failed in {environment} before: {held.why}. --force tries it again",
             details={"deployment": row.id, "why": held.why},

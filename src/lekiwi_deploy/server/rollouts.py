@@ -18,7 +18,7 @@ from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.live_changes import live_before, record_live
 from lekiwi_deploy.server.store.conducted import PostgresConducting
 from lekiwi_deploy.server.store.database import Transaction
-from lekiwi_deploy.server.store.deployments import DeploymentRow
+from lekiwi_deploy.server.store.deployments import DeploymentMetadata, DeploymentRow
 from lekiwi_deploy.server.store.rollouts import RolloutRow
 from lekiwi_deploy.wire.api import RolloutStatus
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RobotId, RolloutId, base62
@@ -121,8 +121,10 @@ async def begin(
     if key is not None and (there := await store.rollout_by_key(key)) is not None:
         return there
     now = outside.now()
+    own = deployment.environment == environment  # what was asked of it for one environment holds in no other
+    force = force or (own and deployment.force)
     if kind != "robot":
-        await _check_quarantine(store, deployment, environment, by, now, force=force or deployment.force)
+        await _check_quarantine(store, deployment, environment, by, now, force=force)
     id = RolloutId(f"rol_{base62(outside.random(16), 8)}")
     row = RolloutRow(
         id=id,
@@ -133,7 +135,7 @@ async def begin(
         status=RolloutStatus.ROLLING,
         by_whom=by,
         reason=reason,
-        force=force or deployment.force,
+        force=force,
         created_at=now,
         finished_at=None,
         previous=live.live,
@@ -141,7 +143,12 @@ async def begin(
         live=0,
         pending=0,
         failed=0,
-        course=_course(live.policy, steps, deployment, way_back=kind != "deploy" and steps is None),
+        course=_course(
+            live.policy,
+            steps,
+            deployment.metadata if own else DeploymentMetadata(),
+            way_back=kind != "deploy" and steps is None,
+        ),
     )
     await store.insert_rollout(row, key)
     await _supersede(store, deployment.project, environment, None if kind != "robot" else robots or (), now, but=id)
@@ -160,11 +167,11 @@ async def begin(
 
 
 def _course(
-    policy: Policy | None, steps: tuple[RolloutStep, ...] | None, deployment: DeploymentRow, *, way_back: bool
+    policy: Policy | None, steps: tuple[RolloutStep, ...] | None, asked: DeploymentMetadata, *, way_back: bool
 ) -> Course:
     """How a deployment reaches robots under this policy, as it is now: a later change does not touch rollouts that are under way. A way back
     goes to everybody at once, and leaves nobody out."""
-    policy, asked = policy or Policy(), deployment.metadata
+    policy = policy or Policy()
     if way_back:
         return Course(expires_s=policy.pending_expires_s)
     return Course(
