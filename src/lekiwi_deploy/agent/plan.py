@@ -101,6 +101,8 @@ def make_plan(
         for name, service in services.items()
         if given.trouble is None and (missing := missing_variables(service, known))
     ]
+    if given.trouble is not None:
+        unset = [f"the variables of {ref.id} cannot be opened, so what reads them is not started: {given.trouble}"]
     marks = {name: f"sealed {mark}" for name, mark in given.marks.items()}
     return Plan(
         ref=ref,

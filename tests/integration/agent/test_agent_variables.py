@@ -206,10 +206,7 @@ def test_what_runs_goes_on_when_its_newer_variables_or_its_old_ones_cannot_be_op
     assert tenant.refuses().services[0].pid == pid
     robot.stop()
     tenant.server.stop()
-    kept = robot.root / f"opt/lekiwi/deployments/{ref.id}/variables.json"
-    text = kept.read_text()
-    at = text.index('"sealed":"') + 40
-    kept.write_text(text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :])
+    damage(robot, ref)
     robot.start("--leave-services")
     eventually("the agent found it", lambda: f'"pid":{pid}' in robot.command("status", "--json").stdout)
     tenant.says("first-secret None ")
@@ -220,6 +217,39 @@ def test_what_runs_goes_on_when_its_newer_variables_or_its_old_ones_cannot_be_op
         lambda: "cannot be opened" in str([one["detail"] for one in robot.status()["report"]["services"]]),
     )
     assert body(tenant.port) is None
+
+
+def test_what_cannot_be_opened_is_not_gone_back_to_but_what_came_before_it_is(
+    tenant: Tenant, robot: AgentRobot
+) -> None:
+    robot.start("--leave-services")
+    one, two = tenant.release("a"), tenant.release("b")
+    for revision, ref in ((1, one), (2, two)):
+        tenant.want(ref, tenant.given(revision, API_KEY=f"secret-of-{revision}"))
+        tenant.server.healthy(ref, good=True)
+    assert robot.command("rollback").returncode == 0
+    tenant.says("secret-of-1 None a")
+    robot.stop()
+    damage(robot, one)
+    bad = tenant.server.release({"web.py": "raise SystemExit(3)"}, [tenant.service(content="bad")])
+    tenant.want(bad, tenant.given(3, API_KEY="secret-of-3"))
+    robot.start("--leave-services")
+    report = tenant.server.outcome(bad, "rolled_back")
+    assert report.running is not None
+    assert report.running.deployment == two.id
+    tenant.says("secret-of-2 None b")
+    tenant.server.until(
+        lambda: any(f"variables of {one.id} cannot be opened" in event.text for event in tenant.server.events.values()),
+        "told",
+    )
+
+
+def damage(robot: AgentRobot, ref: DeploymentRef) -> None:
+    """One character of what the robot keeps of its variables is another."""
+    kept = robot.root / f"opt/lekiwi/deployments/{ref.id}/variables.json"
+    text = kept.read_text()
+    at = text.index('"sealed":"') + 40
+    kept.write_text(text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :])
 
 
 def test_the_robots_own_variables_go_before(tenant: Tenant, robot: AgentRobot) -> None:
