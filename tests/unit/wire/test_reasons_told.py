@@ -51,6 +51,8 @@ EXAMPLES: tuple[Reason, ...] = (
     ),
     reasons.Drained(by="anna", since=AT, why="a new arm"),
     reasons.Unplaced(environment="staging", selects="site=lab"),
+    reasons.Skipped(rollout="rol_2hX9kL3m"),
+    reasons.Expired(since=AT, limit_s=7 * 86400),
     reasons.VariablesSealed("dep_aaaaaaaa", "the robot's key is another one"),
 )
 
