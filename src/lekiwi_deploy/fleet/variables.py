@@ -10,11 +10,12 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 import msgspec
 
 from lekiwi_deploy.errors import BadInput
-from lekiwi_deploy.fleet.labels import Term, parse_selector
+from lekiwi_deploy.fleet.labels import Selector, Term, parse_selector
 from lekiwi_deploy.wire.ids import checked_name
 from lekiwi_deploy.wire.policy import Policy
 from lekiwi_deploy.wire.variables import Scope, VariableDifference
@@ -81,9 +82,15 @@ def concerns(scope: Scope, of: str, where: Where) -> bool:
         case Scope.BRANCH:
             return where.branch is not None and _branch_fits(of, where.branch)
         case Scope.TAG:
-            return where.labels is not None and parse_selector(of).fits(where.labels)
+            return where.labels is not None and selector(of).fits(where.labels)
         case Scope.ROBOT:
             return where.robot is not None and of == where.robot
+
+
+@lru_cache(1000)
+def selector(of: str) -> Selector:
+    """The selector of a tag's variables, read once."""
+    return parse_selector(of)
 
 
 def resolve(versions: Iterable[Version], where: Where) -> dict[str, Version]:
@@ -101,7 +108,7 @@ def resolve(versions: Iterable[Version], where: Where) -> dict[str, Version]:
 def _narrowness(version: Version) -> tuple[int, int, int]:
     within = 0
     if version.scope is Scope.TAG:
-        within = len(parse_selector(version.of).terms)
+        within = len(selector(version.of).terms)
     elif version.scope is Scope.BRANCH:
         within = len(version.of.replace("*", "")) + (0 if "*" in version.of else 1000)
     return _ORDER[version.scope], within, version.revision

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
-from lekiwi_deploy.fleet.labels import parse_selector
-from lekiwi_deploy.fleet.variables import Where, concerns
+from lekiwi_deploy.fleet.variables import Where, concerns, selector
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.store import variables
 from lekiwi_deploy.server.store.database import Transaction
@@ -16,19 +16,23 @@ from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName
 from lekiwi_deploy.wire.variables import Scope
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reach:
     """The project's environments and robots, as variables see them."""
 
     places: tuple[LivePlace, ...]
     robots: tuple[PlacedRobot, ...]
 
+    @cached_property
+    def _kinds(self) -> frozenset[tuple[EnvironmentName, tuple[tuple[str, str], ...]]]:
+        """Environments and labels that there are together, each once however many robots have them."""
+        return frozenset((robot.environment, tuple(sorted(robot.labels.items()))) for robot in self.robots)
+
     def concerned(self, scope: Scope, of: str) -> list[LivePlace]:
         """Environments that a variable of this scope is for, or may come to be for with the newest deployment there."""
         match scope:
             case Scope.TAG:
-                selector = parse_selector(of)
-                names = {robot.environment for robot in self.robots if selector.fits(robot.labels)}
+                names = {environment for environment, labels in self._kinds if selector(of).fits(dict(labels))}
                 return [place for place in self.places if place.environment in names]
             case Scope.ROBOT:
                 names = {robot.environment for robot in self.robots if robot.name == of}
