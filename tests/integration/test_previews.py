@@ -288,6 +288,30 @@ async def test_a_preview_that_was_removed_while_it_waited_never_goes_live(world:
     assert (await world.detail(id)).deployment.status.value == "built"
 
 
+async def test_a_push_whose_preview_was_removed_while_it_was_built_says_so_and_holds_nothing_up(
+    world: FleetWorld,
+) -> None:
+    await world.robot(group=POOL)
+    id, _ = await push(world, "pr-1")
+    again = await world.build()
+    async with world.context.database.transaction() as tx:
+        await tx.execute(
+            "UPDATE deployments SET environment = 'pr-1', branch = 'pr-1', ref = 'refs/heads/pr-1' WHERE id = %s",
+            (again,),
+        )
+    await world.owner.ask("DELETE", "/api/projects/web/previews/pr-1")
+    async with world.context.database.transaction() as tx:
+        await tx.execute("UPDATE deployments SET roll_out = true WHERE id = %s", (again,))
+        row = await deployments.read(tx, again)
+        assert row is not None
+    async with world.context.database.transaction() as tx:
+        waits = await go_live(tx, world.context, row)
+        assert waits is not None and waits.text == "pr-1 was removed while it was built: push again"
+    async with world.context.database.transaction() as tx:
+        assert await refs.waiting(tx, WEB) == []
+    assert id != again
+
+
 async def test_a_preview_can_be_prolonged_only_while_it_has_robots(world: FleetWorld) -> None:
     await push(world, "pr-1")
     status, _, body = await world.owner.ask("POST", "/api/projects/web/previews/pr-1/extend", {"lease_s": 7200.0})

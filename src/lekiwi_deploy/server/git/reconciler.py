@@ -77,7 +77,10 @@ async def reconcile(context: Context, project: ProjectName) -> None:
         return
     await seed_environments(context, project, refs_now)
     for row in ready.values():
-        await _go_live(context, row)
+        try:
+            await _go_live(context, row)
+        except LekiwiError as error:  # the others go on
+            _log.warning("%s of %s does not go live: %s", row.id, project, error.message)
 
 
 async def _go_live(context: Context, row: DeploymentRow) -> None:
@@ -98,6 +101,9 @@ async def go_live(tx: Transaction, context: Context, row: DeploymentRow) -> Wait
     if await refs.went_further(tx, row.project, row.environment, row.created_at):
         await refs.give_up(tx, row.id)
         return None
+    if not await projects.environments(tx, row.project, row.environment):
+        await refs.give_up(tx, row.id)
+        return Waits(f"{row.environment} was removed while it was built: push again")
     why = await held(tx, context, row)
     if why is not None:
         return Waits(why)
