@@ -109,7 +109,7 @@ def _set(
         name, equals, value = pair.partition("=")
         checked_variable(name)
         if not equals:
-            value = _read_value(name)
+            value = _read_value(name, "update" if existing else "add")
         wanted.append(SetVariable(name=name, value=checked_value(name, value), secret=secret))
     change = ChangeVariables(
         scope=scope, of=of, set=tuple(wanted), replace=existing, existing=existing, apply=apply, reason=reason
@@ -117,7 +117,7 @@ def _set(
     return carry_out(run, change, began=began)
 
 
-def _read_value(name: str) -> str:
+def _read_value(name: str, verb: str) -> str:
     if sys.stdin.isatty():
         import getpass
 
@@ -131,6 +131,6 @@ def _read_value(name: str) -> str:
     if not value:
         raise BadInput(
             f"no value of {name} came on stdin; `{name}=` sets an empty one",
-            next=(f"lekiwi env add {name} < FILE",),
+            next=(f"lekiwi env {verb} {name} < FILE",),
         )
     return value
