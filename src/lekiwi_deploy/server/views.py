@@ -122,6 +122,7 @@ def _deployment(
 ) -> Deployment:
     """`asked`: the environment that is looked at; None: wherever it is live, else where it went last."""
     status = RolloutStatus(rollout.status) if rollout is not None else None
+    stopped = rollout is not None and rollout.course.stopped is not None
     active = asked in live_in if asked is not None else bool(live_in)
     where = rollout.environment if rollout is not None else row.environment
     if asked is None and live_in and where not in live_in:
@@ -131,7 +132,7 @@ def _deployment(
         project=row.project,
         environment=where,
         version=row.version,
-        status=shown_status(DeploymentStatus(row.status), status, active=active),
+        status=shown_status(DeploymentStatus(row.status), status, active=active, stopped=stopped),
         active=active,
         created_at=row.created_at,
         commit=row.commit_sha,

@@ -88,7 +88,7 @@ async def why_rollout(tx: Transaction, rollout: RolloutRow) -> Whys:
     return Whys(
         project=rollout.project,
         environment=rollout.environment,
-        text=f"{rollout.live} of {rollout.total} robots run it" + _newer(rows, rollout),
+        text=_came_to(rollout) + _newer(rows, rollout),
         total=rollout.total,
         robots=tuple(why for why in await _whys(tx, astray) if not why.there),
         reasons=holding.of_rollout(rollout),
@@ -178,6 +178,12 @@ def _wanted(robot: Robot) -> str | None:
 
 def _running(robot: Robot) -> str | None:
     return robot.running.deployment if robot.running is not None else None
+
+
+def _came_to(rollout: RolloutRow) -> str:
+    if rollout.course.stopped is not None:
+        return f"it stopped ({rollout.course.stopped}) when {rollout.live} of {rollout.total} robots ran it"
+    return f"{rollout.live} of {rollout.total} robots run it"
 
 
 def _newer(rows: Sequence[RobotRow], rollout: RolloutRow) -> str:

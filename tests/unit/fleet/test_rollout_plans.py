@@ -266,6 +266,17 @@ def test_a_deployment_is_shown_by_its_build_and_then_by_its_newest_rollout(
     assert shown_status(DeploymentStatus(build), status, active=active) == shown
 
 
+@pytest.mark.parametrize(
+    ("active", "stopped", "shown"),
+    [(False, True, "rolled_back"), (False, False, "replaced"), (True, True, "partial")],
+)
+def test_what_stopped_half_way_and_was_taken_back_is_shown_as_rolled_back(
+    active: bool, stopped: bool, shown: str
+) -> None:
+    found = shown_status(DeploymentStatus.BUILT, RolloutStatus.PARTIAL, active=active, stopped=stopped)
+    assert found == shown
+
+
 def test_a_linked_robot_that_says_nothing_for_long_holds_up_no_verdict_and_counts_again_once_it_speaks() -> None:
     asked = NOW - timedelta(minutes=11)
     mute = fresh(assigned=5, generation=5, assigned_at=asked, status=RobotStatus.ASSIGNED, last_seen_at=asked)

@@ -93,6 +93,14 @@ def _look(run: Run) -> Status:
     )
 
 
+def _robots(environment: Environment) -> str:
+    if not environment.robots:
+        return "no robots"
+    if environment.live is None:
+        return "1 robot" if environment.robots == 1 else f"{environment.robots} robots"
+    return f"{environment.healthy}/{environment.robots} healthy"
+
+
 def _lease(environment: Environment, now: datetime) -> str | Cell:
     """Of a preview how long it has its robots; of their home how many it has lent."""
     if environment.preview is not None and environment.robots:
@@ -118,14 +126,18 @@ def _show(run: Run, seen: Status) -> None:
 
     def line(environment: Environment) -> tuple[str | Cell, ...]:
         deployment = live.get(environment.live) if environment.live else None
-        ill = environment.online - environment.healthy
+        ill = sum(
+            robot.online and robot.running is not None and not robot.running.healthy
+            for robot in seen.robots
+            if robot.environment == environment.name
+        )
         return (
             environment.name,
             environment.live or "nothing",
             deployment.version if deployment else "",
             ago(deployment.created_at, now) if deployment else "",
             (deployment.commit or "")[:7] if deployment else "",
-            f"{environment.healthy}/{environment.robots} healthy" if environment.robots else "no robots",
+            _robots(environment),
             Cell(f"{environment.robots - environment.online} offline", "yellow")
             if environment.robots > environment.online
             else Cell(f"{ill} not healthy", "red")
