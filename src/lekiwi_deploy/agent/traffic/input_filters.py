@@ -53,7 +53,8 @@ def _reachable(base: _Chain, rules: dict[_Chain, list[list[Any]]]) -> Iterator[l
         for rule in rules.get(todo.pop(), ()):
             yield rule
             for jump in (found for word in ("jump", "goto") for found in _values(rule, word)):
-                to = (family, table, jump.get("target", "") if isinstance(jump, dict) else "")
+                target = jump.get("target") if isinstance(jump, dict) else None
+                to = (family, table, target if isinstance(target, str) else "")
                 if to not in seen:
                     seen.add(to)
                     todo.append(to)
