@@ -125,6 +125,7 @@ def test_robots_rm_never_asks_without_a_terminal(lekiwi: Lekiwi, anna: Lekiwi, s
 
 
 def test_tags_are_set_and_removed(lekiwi: Lekiwi, anna: Lekiwi, server: ScriptedServer) -> None:
+    server.on("GET", "/api/robots/kiwi-1", robot("kiwi-1", labels={"arm": "left"}))
     server.on("PATCH", "/api/robots/kiwi-1", robot("kiwi-1", labels={"site": "lab"}))
     assert lekiwi("robots", "tag", "kiwi-1", "site=lab", "arm-").out == "kiwi-1  site=lab\n"
-    assert json.loads(server.asked[0].body) == {"labels": {"site": "lab", "arm": None}}
+    assert json.loads(server.asked[-1].body) == {"labels": {"site": "lab", "arm": None}}
