@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -221,3 +222,22 @@ async def test_what_waits_for_nobody_says_so(world: ShippingWorld) -> None:
     told = await world.say("approve", id, "bob", status=404)
     assert isinstance(told, dict)
     assert told["next"] == ["lekiwi approvals"]
+
+
+async def test_two_words_at_once_start_one_rollout(world: ShippingWorld) -> None:
+    await world.policy(ONE)
+    id = await pushed(world)
+    path = f"/api/deployments/{id}/approve"
+    answers = await asyncio.gather(*(world.people[name].ask("POST", path, {}) for name in ("bob", "carl")))
+    assert sorted(status for status, _, _ in answers) == [200, 409]
+    async with world.context.database.transaction() as tx:
+        assert await tx.row("SELECT count(*) FROM rollouts WHERE deployment = %s", (id,), int) == 1
+    assert await world.live() == id
+
+
+async def test_two_replicas_that_look_at_once_ask_once(world: ShippingWorld) -> None:
+    await world.policy(TWO)
+    id = await world.build(created_by="anna")
+    said = await asyncio.gather(asks(world, id), asks(world, id))
+    assert said[0] == said[1]
+    assert len(await world.approvals()) == 1
