@@ -151,6 +151,16 @@ async def test_the_narrowest_scope_goes_first_and_others_do_not_see_it(world: Fl
     assert (everywhere["MODE"].scope, everywhere["MODE"].value) == ("branch", "branch")
 
 
+async def test_several_environments_are_changed_together_or_not_at_all(world: FleetWorld) -> None:
+    await world.robot("kiwi-two", group="staging")
+    await set_(world, "environment", "staging", MODE="old")
+    assert (await change(world, "environment", "production,staging", MODE="new"))[0] == 409
+    assert "MODE" not in await listed(world, "?environment=production")
+    assert (await set_(world, "environment", "production,staging", MODE="new")).changed == ("MODE",)
+    for name in ("production", "staging"):
+        assert (await listed(world, f"?environment={name}"))["MODE"].value == "new"
+
+
 async def test_previews_get_nothing_of_the_project(world: FleetWorld) -> None:
     [robot] = world.robots
     await set_(world, API_KEY="one", MODE="calm")
