@@ -286,6 +286,8 @@ async def test_a_preview_that_was_removed_while_it_waited_never_goes_live(world:
         assert await store.listed(tx, WEB) == []
         assert "pr-1" not in [one.name for one in await projects.environments(tx, WEB)]
     assert (await world.detail(id)).deployment.status.value == "built"
+    status, _, why = await world.owner.ask("GET", f"/api/deployments/{id}/why")
+    assert status == 200, why
 
 
 async def test_a_push_whose_preview_was_removed_while_it_was_built_says_so_and_holds_nothing_up(

@@ -60,7 +60,8 @@ async def why_environment(tx: Transaction, project: ProjectName, environment: st
 
 async def why_deployment(tx: Transaction, shown: Deployment) -> Whys:
     """Why a deployment is not live everywhere, and what held it back. `shown`: as the API shows it, with what it waits for."""
-    known = await projects.environment(tx, shown.project, shown.environment) if shown.environment else None
+    there = await projects.environments(tx, shown.project, shown.environment) if shown.environment else []
+    known = there[0] if there else None  # a preview goes with its branch
     rollout = await rollouts.read(tx, shown.rollout) if shown.rollout is not None else None
     held = await holding.of_deployment(tx, shown, known, rollout)
     past = await of_deployment(tx, shown.id)
@@ -203,6 +204,8 @@ def _of_deployment(shown: Deployment, rollout: Whys | None, environment: Environ
             return f"its build failed: {(shown.error or 'no reason given').splitlines()[0]}"
         case DeploymentStatus.CANCELED:
             return "it was canceled"
+        case DeploymentStatus.BUILT if environment is None and shown.environment is not None and rollout is None:
+            return f"it is built; its environment {shown.environment} was removed"
         case DeploymentStatus.BUILT if environment is not None and environment.freeze is not None:
             return "it is built, and its environment is frozen"
         case DeploymentStatus.BUILT if shown.waiting:
