@@ -37,9 +37,10 @@ def main() -> int:
 
         figures += planner.measure()
     if "undo" in groups:
-        from benchmarks import fleet_undo
+        from benchmarks import fleet_undo, fleet_undo_links
 
         figures += fleet_undo.measure()
+        figures += fleet_undo_links.measure()
     if "detection" in groups:
         from benchmarks import detection
 

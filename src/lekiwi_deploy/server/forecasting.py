@@ -64,7 +64,9 @@ async def forecast(tx: Transaction, context: Context, wanted: Wanted) -> Forecas
         rows = [one for one in rows if one.name == wanted.robot]
     differ = await changed_variables(tx, rows, row, environment, newest=wanted.newest)
     there = frozenset(one.name for one in rows if _runs(one, wanted, differ))
-    foreseen = foresee(_target(wanted, context), [_seen(one) for one in rows], now, _course(wanted, policy), there)
+    foreseen = foresee(
+        _target(wanted, context, policy), [_seen(one) for one in rows], now, _course(wanted, policy), there
+    )
     moving = [one for one in rows if one.name in foreseen.step and one.name not in there]
     cost = await costs(tx, context, moving, row, differ)
     window = None if wanted.way is Way.ROLLBACK or wanted.force else _closed(policy, context)
@@ -86,7 +88,7 @@ async def forecast(tx: Transaction, context: Context, wanted: Wanted) -> Forecas
     )
 
 
-def _target(wanted: Wanted, context: Context) -> Target:
+def _target(wanted: Wanted, context: Context, policy: Policy) -> Target:
     row = wanted.row
     return Target(
         deployment=row.id if row is not None else NOT_BUILT,
@@ -97,6 +99,8 @@ def _target(wanted: Wanted, context: Context) -> Target:
         force=wanted.force,
         platforms=row.metadata.platforms if row is not None else (),
         rollout="",
+        began=context.now(),
+        skip_offline=policy.skip_offline and wanted.way is not Way.ROLLBACK and wanted.robot is None,
     )
 
 
