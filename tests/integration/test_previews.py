@@ -131,6 +131,20 @@ async def test_a_robot_that_was_drained_meanwhile_comes_home_and_keeps_what_it_r
     await runs(world, 0, home)
 
 
+async def test_a_robot_whose_labels_changed_meanwhile_goes_where_they_put_it(world: FleetWorld) -> None:
+    robot = await world.robot(group=POOL)
+    await home_live(world)
+    await push(world, "pr-1")
+    async with world.context.database.transaction() as tx:
+        await projects.ensure_environment(tx, WEB, EnvironmentName("lab"), world.context.now())
+        await policies.write(tx, WEB, "lab", None, Policy(select="site=lab"))
+    status, _, body = await world.owner.ask("PATCH", f"/api/robots/{robot.name}", {"labels": {"site": "lab"}})
+    assert status == 200, body
+    assert (await world.seen(robot.name)).environment == "pr-1"
+    await previews.look(later(world.context, 5 * HOUR))
+    assert (await world.seen(robot.name)).environment == "lab"
+
+
 async def test_a_rollout_that_is_under_way_when_the_lease_ends_ends_truly(world: FleetWorld) -> None:
     robot = await world.robot(group=POOL)
     robot.slow = True

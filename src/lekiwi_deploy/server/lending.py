@@ -71,6 +71,12 @@ async def give_back(
         await audit.record(tx, by, "preview.return", where, detail, reason=reason)
         return f"{lease.robot} stays in {lease.environment}: its environment {home} is gone"
     await membership.move(tx, project, {lease.robot: home})
+    if moved := await membership.settle(
+        tx, project, [lease.robot]
+    ):  # its labels, or what environments ask for, changed meanwhile
+        _, there = moved[lease.robot]
+        await audit.record(tx, by, "preview.return", where, {"home": there, "why": why}, reason=reason)
+        return f"{lease.robot} goes to {there}, where its labels put it now"
     robot = await robots.read(tx, lease.robot)
     way = WayHome(None, follows=False)
     keeps = " and keeps what it runs"
