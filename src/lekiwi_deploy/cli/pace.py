@@ -1,4 +1,4 @@
-"""`--strategy --canary --wave --soak` of `lekiwi deploy` as a pace."""
+"""`--strategy --canary --wave --soak` of `lekiwi deploy` as a pace, and what it says of robots that are off."""
 
 from __future__ import annotations
 
@@ -36,6 +36,19 @@ def _canary(text: str | None) -> tuple[int | None, float | None]:
     if not text.strip().isdecimal() or int(text) < 1:
         raise BadInput(f"--canary {text[:20]!r}: give a number of robots such as 2, or a share such as 10%")
     return int(text), None
+
+
+def offline_of(offline: str | None, min_success: str | None, *, skip_offline: bool) -> tuple[float | None, bool | None]:
+    """What robots that are off mean, as the share that must confirm and whether they are left out; None: as the environment's policy has it.
+    Raises `BadInput`."""
+    if skip_offline and offline not in (None, "ignore"):
+        raise BadInput(f"--skip-offline leaves robots out that are off: it does not go with --offline {offline}")
+    if min_success is not None and offline == "fail":
+        raise BadInput("--offline fail means --min-success 100%: give one of them")
+    share = (
+        percent_of("--min-success", min_success) if min_success is not None else 100.0 if offline == "fail" else None
+    )
+    return share, True if skip_offline or offline == "ignore" else False if offline is not None else None
 
 
 def percent_of(option: str, text: str) -> float:

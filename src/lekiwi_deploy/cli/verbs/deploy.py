@@ -33,6 +33,11 @@ from lekiwi_deploy.wire.pace import Strategy
     "--min-success", metavar="%", help="So many of all robots must confirm it, those that are off included: 95%."
 )
 @click.option("--skip-offline", is_flag=True, help="Leave out robots that are off when it begins.")
+@click.option(
+    "--offline",
+    type=click.Choice(["pending", "fail", "ignore"]),
+    help="What a robot that is off means: it follows later, the rollout is partial, or it is left out.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say who would get it, when, and what would hold it back.")
 @click.option("--no-wait", is_flag=True, help="Do not follow it.")
 @click.option("--timeout", metavar="SPAN", help="Follow it no longer than that: 90s, 10m (0: not at all).")
@@ -52,6 +57,7 @@ def deploy(
     soak: str | None,
     min_success: str | None,
     skip_offline: bool,
+    offline: str | None,
     dry_run: bool,
     no_wait: bool,
     timeout: str | None,
@@ -61,19 +67,21 @@ def deploy(
 
     --strategy, --canary, --wave and --soak make it more careful than its environment's policy; with --force they hold instead of that.
 
-    --min-success and --skip-offline say what counts of robots that are off; without them its environment's policy does.
+    --min-success, --skip-offline (--offline ignore) and --offline fail (--min-success 100%) say what counts of robots that are off;
+    without them its environment's policy does.
 
     Exit code: 0 live on every robot that is online, 5 it failed and what ran before runs again, 6 live on some only (or on fewer
     than --min-success), 7 not decided in time (it goes on), 8 it waits for somebody.
     """
     began = time.monotonic()
     from lekiwi_deploy.cli.following import follow, timeout_s
-    from lekiwi_deploy.cli.pace import pace_of, percent_of
+    from lekiwi_deploy.cli.pace import offline_of, pace_of
     from lekiwi_deploy.cli.packing import packed
 
     limit = timeout_s(timeout)
     details = _meta(meta)
     pace = pace_of(strategy, canary, wave, soak)
+    share, leaves_out = offline_of(offline, min_success, skip_offline=skip_offline)
     if ref is not None and (path != Path() or exclude):
         raise BadInput("--ref deploys what was pushed: it goes with neither a PATH nor --exclude")
     project, out = run.project, run.out
@@ -85,8 +93,8 @@ def deploy(
         force=force,
         ref=ref,
         pace=pace,
-        min_success=percent_of("--min-success", min_success) if min_success is not None else None,
-        skip_offline=skip_offline or None,
+        min_success=share,
+        skip_offline=leaves_out,
     )
     if dry_run:
         from lekiwi_deploy.cli.foretelling import show
