@@ -108,7 +108,12 @@ def _course(wanted: Wanted, policy: Policy) -> Course:
     if wanted.robot is not None or (wanted.way is Way.ROLLBACK and not wanted.gradual):
         return Course()
     steps = policy.steps if wanted.steps is None else wanted.steps
-    return Course(steps=steps, in_flight=policy.in_flight, max_failures=policy.max_failures)
+    return Course(
+        steps=steps,
+        in_flight=policy.in_flight,
+        max_failures=policy.max_failures,
+        skip_offline=policy.skip_offline and wanted.way is not Way.ROLLBACK,
+    )
 
 
 def _seen(row: RobotRow) -> Seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -100,3 +101,10 @@ def test_everybody_who_may_have_it_comes_in_exactly_one_step(course: list[Rollou
     assert sum(one.robots for one in found.steps) == count
     times = [one.not_before for one in found.steps if one.not_before is not None]
     assert times == sorted(times)
+
+
+def test_robots_that_are_off_are_left_out_where_the_policy_says_so() -> None:
+    target = replace(TARGET, began=NOW, skip_offline=True)
+    found = foresee(target, robots(4, off=1), NOW, Course(skip_offline=True))
+    assert len(found.step) == 3
+    assert found.standings[RobotId("r000")].waiting
