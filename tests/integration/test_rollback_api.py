@@ -174,3 +174,30 @@ async def test_an_environment_must_be_named_when_several_have_robots(world: Flee
     assert (status, told["code"]) == (404, "not_found")
     status, _, told = await world.owner.ask("POST", "/api/projects/web/rollback", {"robot": "nobody"})
     assert (status, told["code"]) == (404, "not_found")
+
+
+async def test_a_gradual_rollback_goes_through_the_steps(world: FleetWorld) -> None:
+    one = await world.release()
+    await world.release()
+    body = {"set": {"rollout": "[{robots: 1}, {approval: true}]"}}
+    status, _, _ = await world.owner.ask("PUT", "/api/projects/web/environments/production/policy", body)
+    assert status == 200
+    answer = await back(world, gradual=True)
+
+    async def waits() -> bool:
+        course = (await world.rollout(answer.rollout or "")).course
+        return course is not None and course.waits == "approval"
+
+    await world.until("the second step waits for a person", waits)
+    assert sorted(runs(robot) == one for robot in world.robots) == [False, True]
+    status, _, told = await world.owner.ask("POST", "/api/projects/web/rollback", {"robot": "x", "gradual": True})
+    assert (status, told["code"]) == (400, "bad_input")
+
+
+async def test_robots_that_run_the_content_already_are_counted(world: FleetWorld) -> None:
+    one = await world.release()
+    await world.release()
+    assert (await back(world, dry_run=True)).there == 0
+    robot = await back(world, robot=world.robots[0].name)
+    await world.finished(robot.rollout or "")  # type: ignore[arg-type]
+    assert (await back(world, to=one)).there == 1
