@@ -152,28 +152,23 @@ async def settle(
     tx: Transaction, id: str, project: str, environment: str, only: Collection[str] | None = None
 ) -> set[RobotId]:
     """Makes the rollout's robots those that the environment has now (`only`: as far as these names go). Which ones came or went."""
-    given = {
-        "id": id,
-        "project": project,
-        "environment": environment,
-        "only": None if only is None else list(only),
-    }
+    given = {"id": id, "project": project, "environment": environment, "only": [] if only is None else list(only)}
+    these = "" if only is None else "AND r.name = ANY(%(only)s)"  # no OR: an index serves a few names
     gone = await tx.rows(
-        """
+        f"""
         DELETE FROM rollout_robots rr USING robots r
-        WHERE rr.rollout = %(id)s AND r.name = rr.robot AND (r.project, r.environment) <> (%(project)s, %(environment)s)
-          AND (%(only)s::text[] IS NULL OR r.name = ANY(%(only)s))
+        WHERE rr.rollout = %(id)s AND r.name = rr.robot AND (r.project, r.environment) <> (%(project)s, %(environment)s) {these}
         RETURNING rr.robot
         """,
         given,
         RobotId,
     )
     came = await tx.rows(
-        """
+        f"""
         INSERT INTO rollout_robots (rollout, robot, previous)
-        SELECT %(id)s, name, running FROM robots
-        WHERE project = %(project)s AND environment = %(environment)s AND (%(only)s::text[] IS NULL OR name = ANY(%(only)s))
-          AND NOT EXISTS (SELECT FROM rollout_robots rr WHERE rr.rollout = %(id)s AND rr.robot = robots.name)
+        SELECT %(id)s, r.name, r.running FROM robots r
+        WHERE r.project = %(project)s AND r.environment = %(environment)s {these}
+          AND NOT EXISTS (SELECT FROM rollout_robots rr WHERE rr.rollout = %(id)s AND rr.robot = r.name)
         ON CONFLICT DO NOTHING RETURNING robot
         """,
         given,
@@ -184,16 +179,17 @@ async def settle(
 
 async def seen(tx: Transaction, id: str, only: Collection[str] | None = None) -> list[SeenRow]:
     """Robots of a rollout; `only`: of these names."""
+    these = "" if only is None else "AND rr.robot = ANY(%(only)s)"
     return await tx.rows(
-        """
+        f"""
         SELECT rr.robot, r.labels, rr.status, rr.generation AS assigned, rr.assigned_at, rr.outcome, rr.waiting,
             r.joined_at IS NOT NULL AS joined, r.session IS NOT NULL AS online, r.last_seen_at, r.platform, r.cloned_at,
             r.by_hand, r.pinned_by, r.pinned_at, r.desired, r.generation, r.report, r.deferring_since,
             rr.confirmed_at IS NOT NULL AS confirmed, r.environment, r.drained_by, r.drained_at, r.drained_why, r.unplaced
         FROM rollout_robots rr JOIN robots r ON r.name = rr.robot
-        WHERE rr.rollout = %(id)s AND (%(only)s::text[] IS NULL OR rr.robot = ANY(%(only)s))
+        WHERE rr.rollout = %(id)s {these}
         """,
-        {"id": id, "only": None if only is None else list(only)},
+        {"id": id, "only": [] if only is None else list(only)},
         SeenRow,
     )
 
