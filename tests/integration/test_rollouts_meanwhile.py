@@ -114,13 +114,13 @@ async def test_a_rollback_during_a_rollout_takes_back_the_robots_that_took_it_an
     rollout = await world.roll_out(new)
     await until(world, "two took it", lambda: len(running(world, new)) == 2)
     for robot in world.robots[2:]:
-        await robot.until(lambda robot=robot: robot.desired is not None and robot.desired.deployment.id == new)  # type: ignore[misc]
+        await robot.until(lambda robot=robot: robot.desired is not None and robot.desired.deployment.id == new)
     status, _, body = await world.owner.ask(
         "POST", f"/api/projects/{WEB}/rollback", {"environment": PRODUCTION, "to": before}
     )
     assert status == 200, body
     for robot in world.robots[2:]:
-        await robot.until(lambda robot=robot: robot.desired is not None and robot.desired.deployment.id == before)  # type: ignore[misc]
+        await robot.until(lambda robot=robot: robot.desired is not None and robot.desired.deployment.id == before)
         await robot.act()
     await until(world, "everybody runs what ran before", lambda: len(running(world, before)) == 4)
     assert (await world.finished(rollout)).status == RolloutStatus.SUPERSEDED
