@@ -51,8 +51,8 @@ def test_each_branch_goes_where_the_mapping_says(world: World) -> None:
     environments = {one.branch: one.environment for one in world.list().deployments}
     assert environments == {
         "main": "production",
-        "staging": "staging-robots",
-        "development": "dev-robots",
+        "staging": "staging",
+        "development": "development",
         "pr-7": "pr-7",
     }
     ids = {one.branch: one.id for one in world.list().deployments}
@@ -60,9 +60,11 @@ def test_each_branch_goes_where_the_mapping_says(world: World) -> None:
         f"{ids['main']} " in line and f"waits for 1 approval: lekiwi approve {ids['main']} -e production" in line
         for line in lines
     ), pushed.err
-    assert any(re.search(r"staging@\w{7} → staging-robots +2 robots", line) for line in lines), pushed.err
-    assert any(re.search(r"development@\w{7} → dev-robots +1 robot", line) for line in lines), pushed.err
+    assert any(re.search(r"staging@\w{7} → staging +2 robots", line) for line in lines), pushed.err
+    assert any(re.search(r"development@\w{7} → development +1 robot", line) for line in lines), pushed.err
     assert any(f"pr-7 has {lent.name} of preview-robots until " in line for line in lines), pushed.err
+    at = {robot.name: robot.environment for robot in world.seen().values()}
+    assert {at[robot.name] for robot in of(world, "staging-robots")} == {"staging"}, "under the policy of that block"
     for robot in (*of(world, "staging-robots"), *of(world, "dev-robots"), lent):
         robot.serves("one", port=WEB_PORT)
     assert {robot.name: robot.current() for robot in of(world, "production")} == {

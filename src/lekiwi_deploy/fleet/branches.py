@@ -21,7 +21,8 @@ Branches = Sequence[tuple[str, str]]
 @dataclass(frozen=True, slots=True)
 class Target:
     """One environment as far as the mapping looks at it. `branch`: the configured one; `robots`: how many it has; `groups`: whose robots are its;
-    `lends`: its robots go to previews; `preview`: the branch that it is the preview of."""
+    `lends`: its robots go to previews; `preview`: the branch that it is the preview of; `stands_in`: nothing but robots that were added to a
+    group of its name before any environment had that group."""
 
     name: EnvironmentName
     branch: str | None = None
@@ -29,6 +30,7 @@ class Target:
     groups: tuple[str, ...] = ()
     lends: bool = False
     preview: str | None = None
+    stands_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +148,12 @@ def _mapped(branch: str, targets: list[Target], branches: Branches) -> Deploys |
 
 
 def _target(branch: str, pattern: str, goes_to: str, targets: list[Target]) -> Target:
-    """The environment that the mapping means: of that name, else the only one with the group of that name."""
+    """The environment that the mapping means: of that name (unless it only stands in for the group), else the only one with the group of
+    that name."""
     lasting = [target for target in targets if target.preview is None]
     named = [target for target in lasting if target.name == goes_to]
-    found = named or [target for target in lasting if goes_to in target.groups]
+    grouped = [target for target in lasting if goes_to in target.groups]
+    found = grouped if grouped and all(target.stands_in for target in named) else named
     if len(found) == 1:
         return found[0]
     said = f"branches: of lekiwi.yaml sends {branch} ({pattern}) to {goes_to!r}"

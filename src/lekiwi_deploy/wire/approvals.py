@@ -19,8 +19,9 @@ class Vote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`deployment` waits to go live in `environment`. `kind`: what it does once approved (`deploy`, `promote`, `alias`, `redeploy`); `needed`: different
-    people in all; `not_author`: `author` and `asked_by` do not count; `ended`: approved, rejected, expired, superseded; None: it waits."""
+    """`deployment` waits to go live in `environment`. `kind`: what it does once approved (`deploy`, `promote`, `alias`, `redeploy`);
+    `needed`: different people in all; `not_author`: `author` and `asked_by` do not count; `ended`: approved, rejected, expired, superseded;
+    None: it waits."""
 
     id: str
     project: ProjectName

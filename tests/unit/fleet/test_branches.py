@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,6 +113,19 @@ def test_the_mapping_names_an_environment_or_the_group_of_one(branch: str, goes_
     found = mapped(branch)
     assert isinstance(found, Deploys)
     assert found.environment == goes_to
+
+
+def test_an_environment_goes_before_a_group_unless_it_only_stands_in_for_it() -> None:
+    own = Target(EnvironmentName("staging-robots"), robots=2)
+    chosen, stood_in = mapped("staging", own), mapped("staging", replace(own, stands_in=True))
+    assert isinstance(chosen, Deploys) and chosen.environment == "staging-robots"
+    assert isinstance(stood_in, Deploys) and stood_in.environment == "staging"
+
+
+def test_what_stands_in_for_a_group_that_no_environment_has_is_what_is_meant() -> None:
+    lone = Target(EnvironmentName("lab-robots"), robots=2, stands_in=True)
+    found = environment_for("refs/heads/lab", [PRODUCTION, lone], branches=(("lab", "lab-robots"),))
+    assert isinstance(found, Deploys) and found.environment == "lab-robots"
 
 
 def test_a_pattern_that_goes_to_robots_that_are_lent_makes_a_preview_of_each_branch() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import msgspec
 
 from lekiwi_deploy.server.builds.composed_forms import Command
 from lekiwi_deploy.server.builds.conditions_file import CONDITIONS
@@ -81,5 +84,20 @@ def read_project_file(data: bytes, file: str = FILE) -> ProjectSpec:
         conditions=CONDITIONS_KEY.read(document),
         groups=NAMED_GROUPS.read(document),
         branches=mapped,
-        environments=tuple(sorted(environments, key=lambda environment: environment.name)),
+        environments=tuple(sorted(_with_mapped_groups(environments, mapped), key=lambda environment: environment.name)),
     )
+
+
+def _with_mapped_groups(
+    environments: Sequence[EnvironmentSpec], mapped: Sequence[tuple[str, str]]
+) -> Iterator[EnvironmentSpec]:
+    """`branches: {staging: staging-robots}` beside a `staging:` that names no robots: those robots are its own, under its policy. (Else
+    they would be an environment of that name, to which nothing that is written here applies.)"""
+    names = {environment.name for environment in environments}
+    for environment in environments:
+        target = next((target for pattern, target in mapped if pattern == environment.name), environment.name)
+        policy = environment.policy
+        if target in names or policy.groups or policy.select is not None:
+            yield environment
+        else:
+            yield replace(environment, policy=msgspec.structs.replace(policy, groups=(target,)))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from lekiwi_deploy.fleet.branches import Routes, Target
 from lekiwi_deploy.fleet.previews import lends
 from lekiwi_deploy.server.builds.spec import ProjectSpec
 from lekiwi_deploy.server.seeding import branch_meant
-from lekiwi_deploy.server.store import policies, previews, projects
+from lekiwi_deploy.server.store import groups, policies, previews, projects
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.policies import PolicyRow, Said
 from lekiwi_deploy.wire.ids import EnvironmentName, ProjectName
@@ -20,8 +21,13 @@ async def stored(tx: Transaction, project: ProjectName) -> tuple[Routes, Mapping
     of_branch = {row.environment: row.branch for row in await previews.listed(tx, project)}
     rows = {row.name: row for row in await policies.listed(tx, project)}
     robots = {one.name: one.robots for one in await projects.environments(tx, project)}
+    stand_ins = set(await groups.stand_ins(tx, project, rows))
     targets = tuple(
-        _target(name, row.branch, row.policy, robots.get(name, 0), of_branch.get(name)) for name, row in rows.items()
+        replace(
+            _target(name, row.branch, row.policy, robots.get(name, 0), of_branch.get(name)),
+            stands_in=name in stand_ins,
+        )
+        for name, row in rows.items()
     )
     return Routes(targets, await policies.branches(tx, project)), rows
 

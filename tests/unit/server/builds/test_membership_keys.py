@@ -92,3 +92,13 @@ def test_what_cannot_be_honoured_is_refused_with_its_place(text: str, wrong: str
 
 def test_a_branch_that_goes_to_a_group_of_the_environment_that_follows_it_is_said_twice_and_the_same() -> None:
     assert read("branches: {main: lab}\nproduction: {branch: main, groups: lab}").branches == (("main", "lab"),)
+
+
+def test_a_block_that_names_no_robots_has_those_that_its_branch_goes_to() -> None:
+    found = read(
+        "branches: {main: production, staging: staging-robots, lab: bench}\nproduction: {}\nstaging: {}\nlab: {select: site=lab}\n"
+    )
+    by_name = {one.name: one.policy for one in found.environments}
+    assert by_name["staging"].groups == ("staging-robots",)
+    assert by_name["production"].groups == ()
+    assert by_name["lab"] == Policy(select="site=lab"), "it says itself which robots it has"
