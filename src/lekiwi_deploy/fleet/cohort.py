@@ -26,14 +26,19 @@ class Fate(StrEnum):
 
     FREE = "free"  # may be asked
     BARRED = "barred"  # may not (pinned, quarantined there, not built for it): `Standing` says why
+    OFF = "off"  # not there, and asked when it returns: then there has to be room for it
     EXPIRED = "expired"  # did not take it for too long: nobody waits for it
     UNDER_WAY = "under_way"  # asked, an answer is expected
+    LEASED = "leased"  # asked, and waits for its window: it goes on by itself, so it keeps its room
     AWAY = "away"  # asked, but not there: it holds nothing up
     HEALTHY = "healthy"
     FAILED = "failed"
 
 
-_NOT_ASKED = (Fate.FREE, Fate.BARRED, Fate.EXPIRED)
+_NOT_ASKED = (Fate.FREE, Fate.BARRED, Fate.OFF, Fate.EXPIRED)
+UNABLE = (Fate.BARRED, Fate.OFF, Fate.EXPIRED)
+"""Those that a step does without."""
+_IN_ROOM = (Fate.UNDER_WAY, Fate.LEASED)
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -109,20 +114,20 @@ class Cohort:
         self._order = sorted(self._place(one) for one in free if one.fate is Fate.FREE)
         if step.select is None:
             self.share = self.fates.copy()
-            under_way = [one for one in self._members.values() if one.fate is Fate.UNDER_WAY]
+            under_way = [one for one in self._members.values() if one.fate in _IN_ROOM]
             self.groups.update(_group(step, one) for one in under_way)
             return
         for member in self._members.values():
             self._tally(step, member, 1)
 
     def first(self, count: int, in_flight: int | None) -> tuple[RobotId, ...]:
-        """Who is asked of the `count` robots of the step that come next, in order: as many as may be under way at once. A robot that is not
-        there takes no room: it is asked too, and takes it when it returns."""
+        """Who is asked of the `count` robots of the step that come next, in order: as many as may be under way at once. Where any number
+        may, robots that are not there are asked too, and take it when they return."""
         step = self._step
         assert step is not None
         split = min(count, bisect_left(self._order, (_OFFLINE, b"", RobotId(""))))
         away = [id for _, _, id in self._order[split:count]]
-        room = split if in_flight is None else max(0, in_flight - self.fates[Fate.UNDER_WAY])
+        room = split if in_flight is None else max(0, in_flight - sum(self.fates[fate] for fate in _IN_ROOM))
         if step.max_unavailable is None:
             return (*(id for _, _, id in self._order[: min(split, room)]), *away)
         chosen: list[RobotId] = []
@@ -139,7 +144,7 @@ class Cohort:
     def _tally(self, step: RolloutStep, member: Member, one: int) -> None:
         if self._selected(step, member):
             self.share[member.fate] += one
-        if member.fate is Fate.UNDER_WAY:
+        if member.fate in _IN_ROOM:
             self.groups[_group(step, member)] += one
 
     def _in_step(self, member: Member) -> bool:
@@ -165,7 +170,7 @@ def asked(share: Mapping[Fate, int]) -> int:
 
 def able(share: Mapping[Fate, int]) -> int:
     """How many may be asked, or were."""
-    return sum(count for fate, count in share.items() if fate not in (Fate.BARRED, Fate.EXPIRED))
+    return sum(count for fate, count in share.items() if fate not in UNABLE)
 
 
 def bucket(robot: RobotId, salt: str) -> float:

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import msgspec
 
-from lekiwi_deploy.fleet.cohort import ALL, Cohort, Fate, Member, able, asked, bucket
+from lekiwi_deploy.fleet.cohort import ALL, UNABLE, Cohort, Fate, Member, able, asked, bucket
 from lekiwi_deploy.fleet.durations import span_text
 from lekiwi_deploy.wire.ids import RobotId
 from lekiwi_deploy.wire.policy import RolloutStep
@@ -64,6 +64,11 @@ class Course(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     skip_offline: bool = False
     expires_s: float | None = None
     later: Reason | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether only so many robots may be under way at once."""
+        return self.in_flight is not None or any(step.max_unavailable is not None for step in self.steps)
 
     @property
     def length(self) -> int:
@@ -139,16 +144,19 @@ def _step(course: Course, step: RolloutStep, cohort: Cohort, now: datetime) -> T
     share = cohort.share
     size = _size(step, able(share))
     missing = max(0, size - asked(share))
+    last = course.at == len(steps_of(course.steps)) - 1
     if missing and share[Fate.FREE]:
         ask = cohort.first(missing, course.in_flight)
-        return Turn(replace(course, passed_at=None), ask=ask, waits=Waits.ROBOTS if len(ask) < missing else None)
+        # Where all that have the room wait for their window, so does everybody else: nobody should sit and watch for that.
+        shut = last and not ask and not cohort.fates[Fate.UNDER_WAY]
+        waits = Waits.ROBOTS if len(ask) < missing and not shut else None
+        return Turn(replace(course, passed_at=None), ask=ask, waits=waits)
     if share[Fate.UNDER_WAY]:
         return Turn(replace(course, passed_at=None), waits=Waits.ROBOTS)
     healthy, failed = share[Fate.HEALTHY], share[Fate.FAILED]
-    last = course.at == len(steps_of(course.steps)) - 1
-    if not last and not healthy and not failed and (size or share[Fate.EXPIRED]):
+    if not last and not healthy and not failed and (size or share[Fate.OFF] or share[Fate.EXPIRED]):
         # Nobody has tried it: that proves nothing, so nothing follows from it.
-        return Turn(course, waits=Waits.NOBODY, nobody=None if size else _nobody(course))
+        return Turn(course, waits=Waits.NOBODY, nobody=None if size or share[Fate.OFF] else _nobody(course))
     if healthy * 100 < step.success * (healthy + failed) and not last:
         asked_for = f"{step.success:g} % wanted"
         return _stopped(course, f"step {course.at + 1}: {healthy} of {healthy + failed} healthy, {asked_for}")
@@ -165,7 +173,7 @@ def _nobody(course: Course) -> str:
 
 def share_size(step: RolloutStep, share: Sequence[Member]) -> int:
     """How many robots have been asked when the step is over, out of those that it selects; robots that may not be asked do not count."""
-    return _size(step, sum(one.fate not in (Fate.BARRED, Fate.EXPIRED) for one in share))
+    return _size(step, sum(one.fate not in UNABLE for one in share))
 
 
 def _size(step: RolloutStep, able: int) -> int:

@@ -35,7 +35,16 @@ from lekiwi_deploy.fleet.verdict import Verdict, judge
 from lekiwi_deploy.wire.api import RobotStatus
 from lekiwi_deploy.wire.ids import RobotId
 from lekiwi_deploy.wire.progress import RolloutWaits
-from lekiwi_deploy.wire.reasons import Halted, LaterStep, Reason, RolloutPaused, Skipped, sentence
+from lekiwi_deploy.wire.reasons import (
+    Halted,
+    LaterStep,
+    Offline,
+    Reason,
+    RolloutPaused,
+    Skipped,
+    WindowClosed,
+    sentence,
+)
 
 __all__ = [
     "CONFIRMED", "FINAL", "GRACE", "PATIENCE", "SILENCE", "Fleet", "Plan", "Seen", "Standing", "Target", "holding_back", "plan",
@@ -172,7 +181,7 @@ class Fleet:
             self._free.pop(robot.id, None)
             self._known[robot.id] = one
             self._count(one, 1)
-        self._cohort.put(_member(robot, one))
+        self._cohort.put(_member(target, robot, one))
         at = looks_again(target, robot, now)
         if at is None:
             self._looks.pop(robot.id, None)
@@ -254,7 +263,7 @@ def _was_skipped(one: Standing) -> bool:
     return bool(one.waiting) and isinstance(one.waiting[-1], Skipped)
 
 
-def _member(robot: Seen, one: Standing | None) -> Member:
+def _member(target: Target, robot: Seen, one: Standing | None) -> Member:
     """The robot as the course looks at it."""
     if one is None:
         fate = Fate.FREE
@@ -266,8 +275,12 @@ def _member(robot: Seen, one: Standing | None) -> Member:
         fate = Fate.UNDER_WAY
     elif one.expired:
         fate = Fate.EXPIRED
+    elif robot.assigned is None and target.limited and one.waiting and isinstance(one.waiting[-1], Offline):
+        fate = Fate.OFF
     elif robot.assigned is None or one.status in (RobotStatus.HELD, RobotStatus.SUPERSEDED):
         fate = Fate.BARRED
+    elif target.limited and robot.online and any(isinstance(reason, WindowClosed) for reason in one.waiting):
+        fate = Fate.LEASED
     else:
         fate = Fate.AWAY
     running = robot.report.running if robot.report is not None else None

@@ -72,7 +72,8 @@ class Target:
     runs anywhere); `created_at`: of the deployment; `epoch`: the server's; `listening_since`: when this server began to take
     links, before which no robot could be seen; `rollout`: its id;
     `defer_limit`: how long a robot may hold a deployment off before people are told; `began`: when the rollout did; `skip_offline`: robots that were
-    off then are left out of it; `expires`: how long a robot that does not take it is waited for (None: for ever)."""
+    off then are left out of it; `expires`: how long a robot that does not take it is waited for (None: for ever); `limited`: only so many may be
+    under way at once, so that a robot that is off is asked when it returns, and not before."""
 
     deployment: DeploymentId
     digest: ManifestDigest
@@ -87,6 +88,7 @@ class Target:
     began: datetime | None = None
     skip_offline: bool = False
     expires: timedelta | None = None
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def standing_of(target: Target, robot: Seen, now: datetime) -> Standing | None:
             return Standing(RobotStatus.PENDING, (Offline(robot.last_seen_at), Skipped(rollout=target.rollout)))
         one = Standing(RobotStatus.PENDING, (Offline(robot.last_seen_at),), deferring_since=robot.deferring_since)
         given_up = _given_up(target, robot, one, now)
-        return given_up if given_up.expired else None
+        return given_up if given_up.expired or target.limited else None
     one = _assigned_standing(target, robot, now)
     if one.status is not RobotStatus.PENDING or one.reachable or robot.cloned_at is not None:
         return one

@@ -182,6 +182,7 @@ def _target(rollout: OpenRollout, listening_since: datetime) -> Target:
         began=rollout.created_at,
         skip_offline=rollout.course.skip_offline,
         expires=None if rollout.course.expires_s is None else timedelta(seconds=rollout.course.expires_s),
+        limited=rollout.course.limited,
     )
 
 

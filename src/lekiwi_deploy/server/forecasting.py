@@ -101,6 +101,7 @@ def _target(wanted: Wanted, context: Context, policy: Policy) -> Target:
         rollout="",
         began=context.now(),
         skip_offline=policy.skip_offline and wanted.way is not Way.ROLLBACK and wanted.robot is None,
+        limited=_course(wanted, policy).limited,
     )
 
 

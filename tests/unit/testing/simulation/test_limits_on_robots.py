@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from lekiwi_deploy.fleet.window_text import parse_opening
 from lekiwi_deploy.testing.simulation.releases import Release
 from lekiwi_deploy.testing.simulation.world import World
@@ -48,10 +46,6 @@ def test_no_more_robots_switch_at_once_than_may() -> None:
     assert everywhere(world, release)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a robot that waits for its window takes no room (Fate.AWAY), so everybody is asked while it is closed and all switch when it opens",
-)
 def test_no_more_switch_at_once_when_a_window_opens() -> None:
     windows = Windows(openings=(parse_opening("08:00-18:00"),), text="08:00-18:00")
     world = fleet(Policy(health_checks="normal", in_flight=LIMIT, window=windows))
@@ -62,10 +56,6 @@ def test_no_more_switch_at_once_when_a_window_opens() -> None:
     assert everywhere(world, release)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="robots that are off are asked without room (Cohort.first), so those that return together all switch together",
-)
 def test_no_more_switch_at_once_when_robots_that_were_off_return_together() -> None:
     world = fleet(Policy(health_checks="normal", in_flight=LIMIT))
     for member in world.members.values():
