@@ -100,7 +100,9 @@ def test_why_names_the_hold_the_disk_and_the_clock_in_order_each_with_what_would
 
     world.lekiwi("robots", "resume", robot.name, "--force").ok()
     world.all_run(two, "two")
-    eventually("what force went over is in the history", lambda: "robot.overridden" in activity(world))
+    eventually(
+        "what force went over is in the history", lambda: "is switched to by force, although: " in activity(world)
+    )
     assert "disk nearly full" in activity(world)
     assert why(world).there
 

@@ -64,6 +64,20 @@ def _robot_back(of: Sequence[str], detail: Detail) -> str:
     return f"took robot {_last(of, detail)} to {_text(detail, 'to')}, where it stays{_forced(detail)}"
 
 
+def _overdue(of: Sequence[str], detail: Detail) -> str:
+    why = _text(detail, "why")
+    return f"told that {_text(detail, 'deployment')} is overdue on robot {_last(of, detail)}" + (
+        f": {why}" if why else ""
+    )
+
+
+def _overridden(of: Sequence[str], detail: Detail) -> str:
+    what = _text(detail, "what")
+    return (
+        f"robot {_last(of, detail)}: {what}" if what else f"switched robot {_last(of, detail)} over what held it back"
+    )
+
+
 def _labels(of: Sequence[str], detail: Detail) -> str:
     labels = detail.get("labels")
     if not isinstance(labels, Mapping):
@@ -248,8 +262,8 @@ _SAID: Mapping[str, Callable[[Sequence[str], Detail], str]] = MappingProxyType(
         "robot.join": _plain("joined as"),
         "robot.label": _labels,
         "robot.move": _moved,
-        "robot.overdue": _plain("told that a deployment is overdue on robot"),
-        "robot.overridden": _plain("switched robot", " over what held it back"),
+        "robot.overdue": _overdue,
+        "robot.overridden": _overridden,
         "robot.rejoin": _plain("made another join line for robot"),
         "robot.remove": _plain("removed robot"),
         "robot.resume": _plain("let robot", " go on to what its environment wants"),
