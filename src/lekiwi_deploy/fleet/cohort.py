@@ -29,7 +29,8 @@ class Fate(StrEnum):
     OFF = "off"  # not there, and asked when it returns: then there has to be room for it
     EXPIRED = "expired"  # did not take it for too long: nobody waits for it
     UNDER_WAY = "under_way"  # asked, an answer is expected
-    LEASED = "leased"  # asked, and waits for its window: it goes on by itself, so it keeps its room
+    LEASED = "leased"  # asked, and lost its link a while ago: it may be switching, so it keeps its room
+    SHUT = "shut"  # asked, and waits for its window: it goes on by itself, so it keeps its room
     AWAY = "away"  # asked, but not there: it holds nothing up
     HEALTHY = "healthy"
     FAILED = "failed"
@@ -38,7 +39,7 @@ class Fate(StrEnum):
 _NOT_ASKED = (Fate.FREE, Fate.BARRED, Fate.OFF, Fate.EXPIRED)
 UNABLE = (Fate.BARRED, Fate.OFF, Fate.EXPIRED)
 """Those that a step does without."""
-_IN_ROOM = (Fate.UNDER_WAY, Fate.LEASED)
+_IN_ROOM = (Fate.UNDER_WAY, Fate.LEASED, Fate.SHUT)
 
 
 class Member(msgspec.Struct, frozen=True):

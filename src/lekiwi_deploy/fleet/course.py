@@ -148,7 +148,7 @@ def _step(course: Course, step: RolloutStep, cohort: Cohort, now: datetime) -> T
     if missing and share[Fate.FREE]:
         ask = cohort.first(missing, course.in_flight)
         # Where all that have the room wait for their window, so does everybody else: nobody should sit and watch for that.
-        shut = last and not ask and not cohort.fates[Fate.UNDER_WAY]
+        shut = last and not ask and not cohort.fates[Fate.UNDER_WAY] and not cohort.fates[Fate.LEASED]
         waits = Waits.ROBOTS if len(ask) < missing and not shut else None
         return Turn(replace(course, passed_at=None), ask=ask, waits=waits)
     if share[Fate.UNDER_WAY]:

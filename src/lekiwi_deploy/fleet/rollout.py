@@ -280,6 +280,8 @@ def _member(target: Target, robot: Seen, one: Standing | None) -> Member:
     elif robot.assigned is None or one.status in (RobotStatus.HELD, RobotStatus.SUPERSEDED):
         fate = Fate.BARRED
     elif target.limited and robot.online and any(isinstance(reason, WindowClosed) for reason in one.waiting):
+        fate = Fate.SHUT
+    elif one.leased:
         fate = Fate.LEASED
     else:
         fate = Fate.AWAY

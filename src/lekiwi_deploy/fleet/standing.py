@@ -52,6 +52,9 @@ SILENCE = timedelta(minutes=10)
 RECENT = timedelta(minutes=15)
 """A robot that reported so short a time before the server went away is taken to have been connected then."""
 
+LEASE = timedelta(minutes=10)
+"""How long a robot that was asked, and lost its link, keeps the room that it has where only so many may be under way: it may be switching."""
+
 CONFIRMED = frozenset({RobotStatus.HEALTHY, RobotStatus.GOOD})
 FINAL = frozenset({RobotStatus.GOOD, RobotStatus.ROLLED_BACK, RobotStatus.FAILED, RobotStatus.SUPERSEDED})
 """What nothing but a new assignment changes."""
@@ -121,7 +124,7 @@ class Seen:
 class Standing(msgspec.Struct, frozen=True):
     """Where a robot stands now. `waiting`: why it is not there yet, in order; never empty for one that is neither settled nor assigned.
     `reachable`: an answer may come any moment, so the verdict waits for it; `to_blame`: it counts as failed; `deferring_since`: as in
-    `Seen`, from now on."""
+    `Seen`, from now on; `expired`: nobody waits for it any more; `leased`: it keeps its room, as it may be switching out of sight."""
 
     status: RobotStatus
     waiting: tuple[Reason, ...] = ()
@@ -130,6 +133,7 @@ class Standing(msgspec.Struct, frozen=True):
     to_blame: bool = False
     deferring_since: datetime | None = None
     expired: bool = False
+    leased: bool = False
 
 
 def standing_of(target: Target, robot: Seen, now: datetime) -> Standing | None:
@@ -183,6 +187,8 @@ def looks_again(target: Target, robot: Seen, now: datetime) -> datetime | None:
         times.append(robot.last_seen_at + GRACE)
         if target.listening_since is not None:
             times.append(target.listening_since + GRACE)
+    if target.limited and robot.assigned is not None and not robot.online:
+        times.append(_lease_ends(robot, now))
     if robot.assigned is not None and robot.online:
         heard = max(at for at in (robot.assigned_at or now, robot.last_seen_at) if at is not None)
         times.append(heard + SILENCE + just_after)
@@ -246,13 +252,23 @@ def _assigned_standing(target: Target, robot: Seen, now: datetime) -> Standing:
         away = (Offline(robot.last_seen_at),)
         if _may_return(target, robot, now):
             return Standing(robot.status, away, robot.outcome, reachable=True, deferring_since=robot.deferring_since)
-        return Standing(RobotStatus.PENDING, away, robot.outcome, deferring_since=robot.deferring_since)
+        return Standing(
+            RobotStatus.PENDING,
+            away,
+            robot.outcome,
+            deferring_since=robot.deferring_since,
+            leased=target.limited and now < _lease_ends(robot, now),
+        )
     if observed is not None and any(isinstance(reason, HOLDING_OFF) for reason in observed.waiting):
         return _held_off(target, robot, observed.waiting, now)
     under_way = _under_way(robot, observed, now)
     if observed is not None and observed.phase in _PAST_HOLDS:
         return under_way
     return msgspec.structs.replace(under_way, deferring_since=robot.deferring_since)
+
+
+def _lease_ends(robot: Seen, now: datetime) -> datetime:
+    return max(at for at in (robot.assigned_at or now - LEASE, robot.last_seen_at) if at is not None) + LEASE
 
 
 def _moved_on(robot: Seen) -> bool:

@@ -58,7 +58,7 @@ class KeptFleet(RuleBasedStateMachine):
         self.target = Target(
             NEW, DIGESTS[NEW], START - timedelta(minutes=1), "deploy", epoch=1, rollout="rol_1", force=force,
             listening_since=START - timedelta(seconds=5), defer_limit=timedelta(minutes=10), began=START,
-            skip_offline=course.skip_offline, expires=timedelta(seconds=course.expires_s or 0.0),
+            skip_offline=course.skip_offline, expires=timedelta(seconds=course.expires_s or 0.0), limited=course.limited,
         )  # fmt: skip
         self.robots: dict[RobotId, Seen] = {}
         self.kept = Fleet("rol_1")
@@ -214,12 +214,14 @@ class KeptFleet(RuleBasedStateMachine):
             assert not decided.assign
         online = [id for id in decided.assign if self.robots[id].online]
         before = sum(
-            one.reachable
+            one.reachable or one.leased
             for id, one in decided.standings.items()
             if id not in decided.assign and one.status is not RobotStatus.HELD
         )
         if online and decided.course.in_flight is not None:
             assert before + len(online) <= max(decided.course.in_flight, before), "never more in flight than allowed"
+        if self.target.limited:
+            assert len(online) == len(decided.assign), "who is off is asked when it returns, and there is room"
         if not self.robots:
             return
         late = plan(self.target, self.robots.values(), self.now + timedelta(days=30), decided.course)

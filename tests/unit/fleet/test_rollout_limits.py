@@ -23,7 +23,7 @@ def members(fates: list[Fate]) -> list[Member]:
 @given(FATES, st.integers(1, 6))
 def test_who_is_asked_and_who_has_the_room_are_no_more_than_may_be(fates: list[Fate], limit: int) -> None:
     asked = turn(Course(in_flight=limit), members(fates), "rol_1", NOW).ask
-    taken = sum(fate in (Fate.UNDER_WAY, Fate.LEASED) for fate in fates)
+    taken = sum(fate in (Fate.UNDER_WAY, Fate.LEASED, Fate.SHUT) for fate in fates)
     assert len(asked) + taken <= max(limit, taken)
 
 
@@ -47,5 +47,10 @@ def test_robots_that_are_off_hold_up_nobody_else() -> None:
 
 
 def test_nobody_is_made_to_watch_for_a_window_that_has_all_the_room() -> None:
-    found = turn(Course(in_flight=2), members([Fate.LEASED, Fate.LEASED, Fate.FREE]), "rol_1", NOW)
+    found = turn(Course(in_flight=2), members([Fate.SHUT, Fate.SHUT, Fate.FREE]), "rol_1", NOW)
     assert found.ask == () and found.waits is None and not found.over
+
+
+def test_a_robot_that_lost_its_link_keeps_its_room_for_a_while() -> None:
+    found = turn(Course(in_flight=1), members([Fate.LEASED, Fate.FREE]), "rol_1", NOW)
+    assert (found.ask, found.waits) == ((), Waits.ROBOTS)
