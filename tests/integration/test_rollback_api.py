@@ -12,8 +12,9 @@ from served_app import Asker
 from simulated_robot import SimulatedRobot
 
 from lekiwi_deploy.server.context import Context
-from lekiwi_deploy.wire.api import DeploymentStatus, Resolution, RobotStatus, RollbackAnswer, RolloutStatus
+from lekiwi_deploy.wire.api import DeploymentStatus, RobotStatus, RolloutStatus
 from lekiwi_deploy.wire.ids import DeploymentId
+from lekiwi_deploy.wire.rollback import Resolution, RollbackAnswer
 
 pytestmark = pytest.mark.engine
 

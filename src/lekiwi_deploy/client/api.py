@@ -25,13 +25,10 @@ from lekiwi_deploy.wire.api import (
     NewToken,
     NewUpload,
     Project,
-    Resolution,
     Robot,
     RobotJoin,
     RobotPatch,
     Robots,
-    RollbackAnswer,
-    RollbackRequest,
     Rollout,
     ServerInfo,
     TokenInfo,
@@ -64,6 +61,7 @@ from lekiwi_deploy.wire.environments import (
 from lekiwi_deploy.wire.forecast import Forecast, ForecastRequest
 from lekiwi_deploy.wire.manifest import FileEntry
 from lekiwi_deploy.wire.previews import ExtendPreview, OpenPreview, Previews, PreviewView
+from lekiwi_deploy.wire.rollback import Resolution, RollbackAnswer, RollbackRequest
 from lekiwi_deploy.wire.rollouts import RolloutAct
 from lekiwi_deploy.wire.variables import ChangeVariables, VariableDifferences, Variables, VariablesChanged
 from lekiwi_deploy.wire.why import RobotEvents, Why, Whys

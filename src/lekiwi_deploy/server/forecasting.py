@@ -14,6 +14,7 @@ from lekiwi_deploy.fleet.forecast import Foreseen, foresee
 from lekiwi_deploy.fleet.rollout import Seen, Target
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.forecast_costs import Cost, changed_variables, costs
+from lekiwi_deploy.server.looking import pin_of
 from lekiwi_deploy.server.store import quarantines, robots
 from lekiwi_deploy.server.store.database import Transaction
 from lekiwi_deploy.server.store.deployments import DeploymentRow
@@ -26,7 +27,6 @@ from lekiwi_deploy.wire.reasons import (
     HOLDING_OFF,
     AwaitsApproval,
     Frozen,
-    Pinned,
     Quarantined,
     Reason,
     WindowClosed,
@@ -119,9 +119,6 @@ def _course(wanted: Wanted, policy: Policy) -> Course:
 
 def _seen(row: RobotRow) -> Seen:
     """As the conductor sees a robot that no rollout has asked yet."""
-    pin = None
-    if row.by_hand and row.desired is not None and row.pinned_at is not None:
-        pin = Pinned(row.desired, row.pinned_by or "", row.pinned_at)
     return Seen(
         id=row.name,
         joined=row.joined_at is not None,
@@ -129,7 +126,7 @@ def _seen(row: RobotRow) -> Seen:
         last_seen_at=row.last_seen_at,
         platform=row.platform,
         cloned_at=row.cloned_at,
-        pin=pin,
+        pin=pin_of(row),
         generation=row.generation,
         report=row.report,
         deferring_since=row.deferring_since,

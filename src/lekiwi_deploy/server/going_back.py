@@ -23,10 +23,11 @@ from lekiwi_deploy.server.store.deployments import DeploymentRow
 from lekiwi_deploy.server.store.robots import RobotRow
 from lekiwi_deploy.server.targeting import environment_meant, robot_of
 from lekiwi_deploy.server.views import deployment_views
-from lekiwi_deploy.wire.api import Activation, Environment, Identity, Resolution, RollbackAnswer, RollbackRequest
+from lekiwi_deploy.wire.api import Environment, Identity
 from lekiwi_deploy.wire.ids import DeploymentId, EnvironmentName, ProjectName, RolloutId
 from lekiwi_deploy.wire.platforms import best_key
 from lekiwi_deploy.wire.policy import Policy
+from lekiwi_deploy.wire.rollback import Activation, Resolution, RollbackAnswer, RollbackRequest
 
 MAX_REASON = 1000
 replace = msgspec.structs.replace

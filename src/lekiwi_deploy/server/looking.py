@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from lekiwi_deploy.fleet.rollout import Fleet, Seen
 from lekiwi_deploy.server.conducting_store import ConductingStore
 from lekiwi_deploy.server.store.conducting import OpenRollout, SeenRow
+from lekiwi_deploy.server.store.robots import RobotRow
 from lekiwi_deploy.wire.api import RobotStatus
 from lekiwi_deploy.wire.ids import RobotId
 from lekiwi_deploy.wire.reasons import Drained, Pinned, Unplaced
@@ -67,11 +68,15 @@ async def look(store: ConductingStore, rollout: OpenRollout, kept: Kept | None, 
     return Kept(kept.fleet, changed.cursor, kept.at)
 
 
+def pin_of(row: SeenRow | RobotRow) -> Pinned | None:
+    """Where a person on the server holds the robot."""
+    if not row.by_hand or row.desired is None or row.pinned_at is None:
+        return None
+    return Pinned(row.desired, row.pinned_by or "", row.pinned_at)
+
+
 def seen_of(row: SeenRow) -> Seen:
     """The row as the plan takes it."""
-    pin = None
-    if row.by_hand and row.desired is not None and row.pinned_at is not None:
-        pin = Pinned(row.desired, row.pinned_by or "", row.pinned_at)
     return Seen(
         id=row.robot,
         status=RobotStatus(row.status),
@@ -80,7 +85,7 @@ def seen_of(row: SeenRow) -> Seen:
         last_seen_at=row.last_seen_at,
         platform=row.platform,
         cloned_at=row.cloned_at,
-        pin=pin,
+        pin=pin_of(row),
         generation=row.generation,
         assigned=row.assigned,
         assigned_at=row.assigned_at,

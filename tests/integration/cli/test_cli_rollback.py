@@ -15,15 +15,11 @@ from cli_said import (
 )
 from scripted_server import Lines, ScriptedServer
 
-from lekiwi_deploy.wire.api import (
-    Resolution,
-    RollbackAnswer,
-    RollbackRequest,
-)
 from lekiwi_deploy.wire.ids import RobotId, RolloutId
 from lekiwi_deploy.wire.progress import (
     Progress,
 )
+from lekiwi_deploy.wire.rollback import Resolution, RollbackAnswer, RollbackRequest
 
 
 def rollback_answer(*, changed: bool = True, rollout: RolloutId | None = ROL) -> RollbackAnswer:

@@ -9,22 +9,13 @@ import msgspec
 from cli_said import DEP, NOW, PRODUCTION, ROL, Lekiwi, deployment, finished, healthy, project
 from scripted_server import Lines, ScriptedServer
 
-from lekiwi_deploy.wire.api import (
-    Audit,
-    Counts,
-    DeploymentDetail,
-    Deployments,
-    Environment,
-    Resolution,
-    RollbackAnswer,
-    Rollout,
-    RolloutStatus,
-)
+from lekiwi_deploy.wire.api import Audit, Counts, DeploymentDetail, Deployments, Environment, Rollout, RolloutStatus
 from lekiwi_deploy.wire.changes import Undo, Undone
 from lekiwi_deploy.wire.forecast import Forecast, RobotForecast, StepForecast
 from lekiwi_deploy.wire.ids import DeploymentId, ProjectName, RobotId
 from lekiwi_deploy.wire.progress import Progress
 from lekiwi_deploy.wire.reasons import WindowClosed, sentence
+from lekiwi_deploy.wire.rollback import Resolution, RollbackAnswer
 from lekiwi_deploy.wire.why import PastWait, Why
 
 KIWI = ProjectName("kiwi")

@@ -12,8 +12,8 @@ from lekiwi_deploy.cli.run import Run
 from lekiwi_deploy.cli.spans import plural
 from lekiwi_deploy.cli.table import Cell
 from lekiwi_deploy.errors import BadInput
-from lekiwi_deploy.wire.api import RollbackAnswer, RollbackRequest
 from lekiwi_deploy.wire.progress import RolloutStarted
+from lekiwi_deploy.wire.rollback import RollbackAnswer, RollbackRequest
 
 
 class RollbackResult(RollbackAnswer, frozen=True, kw_only=True):

@@ -7,8 +7,9 @@ from litestar import get, post
 from lekiwi_deploy.server.context import Context
 from lekiwi_deploy.server.going_back import go_back, meaning
 from lekiwi_deploy.server.targeting import environment_meant
-from lekiwi_deploy.wire.api import Identity, Resolution, Role, RollbackAnswer, RollbackRequest
+from lekiwi_deploy.wire.api import Identity, Role
 from lekiwi_deploy.wire.ids import ProjectName
+from lekiwi_deploy.wire.rollback import Resolution, RollbackAnswer, RollbackRequest
 
 
 @get("/api/projects/{project:str}/resolve")
